@@ -2,7 +2,7 @@
 const preset = {
   testEnvironment: 'node',
   transform: {
-    '^.+\\.ts$': [
+    '^.+\\.(ts|m?js)$': [
       '@swc/jest',
       {
         jsc: {
@@ -28,6 +28,8 @@ const preset = {
 module.exports = {
   ...preset,
   rootDir: __dirname,
+  globalSetup: '<rootDir>/libs/testing/src/global-setup.ts',
+  globalTeardown: '<rootDir>/libs/testing/src/global-teardown.ts',
   testMatch: ['<rootDir>/{apps,libs,tools}/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist', '<rootDir>/.berth'],
   testPathIgnorePatterns: ['/node_modules/', '/dist/'],

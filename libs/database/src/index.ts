@@ -1,0 +1,4 @@
+export * from './database';
+export * from './idempotency';
+export * from './ids';
+export * from './page';

@@ -1,0 +1,3 @@
+export * from './consume';
+export * from './nats';
+export * from './outbox';

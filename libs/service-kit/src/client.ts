@@ -1,0 +1,128 @@
+import {
+  Client,
+  credentials,
+  Metadata,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+} from '@grpc/grpc-js';
+import type { MethodShape, RequestOf, ResponseOf, ServiceShape } from './definition';
+import { splitPath } from './definition';
+import { fromServiceError } from './errors';
+import { MESSAGE_BYTES_MAX, type CallContext } from './server';
+import { injectTrace, isTracing, SpanKind, traced } from './telemetry';
+import type { Tokens } from './tokens';
+
+export interface CallOptions {
+  /** Asks in this caller's name, within its deadline and until it goes away; default: in the service's own name. */
+  for?: CallContext;
+  /** Milliseconds; default 10 s, or what is left of the caller's own. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+  idempotencyKey?: string;
+}
+
+type ClientMethod<M extends MethodShape> = M['requestStream'] extends true
+  ? (options?: Omit<CallOptions, 'for'>) => Promise<ClientDuplexStream<RequestOf<M>, ResponseOf<M>>>
+  : M['responseStream'] extends true
+    ? (request: RequestOf<M>, options?: CallOptions) => AsyncIterable<ResponseOf<M>>
+    : (request: RequestOf<M>, options?: CallOptions) => Promise<ResponseOf<M>>;
+
+export type ClientOf<S extends ServiceShape> = { [K in keyof S]: ClientMethod<S[K]> } & { close(): void };
+
+const TIMEOUT_MS = 10_000;
+/** Taken off at each hop, so that the inner error arrives before the outer deadline. */
+const DEADLINE_SHAVE_MS = 20;
+
+/** A channel to one peer: reconnects for ever, quickly, since peers are restarted by their supervisor. */
+export const openChannel = (address: string): Client =>
+  new Client(address, credentials.createInsecure(), {
+    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+    'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 1000,
+    'grpc.min_reconnect_backoff_ms': 100,
+  });
+
+/** A promise-style client of one contract. Failures are BerthErrors. */
+export function connect<S extends ServiceShape>(definition: S, address: string, tokens: Tokens): ClientOf<S> {
+  const channel = openChannel(address);
+
+  const metadataFor = async (options: CallOptions): Promise<Metadata> => {
+    const metadata = new Metadata();
+    const token = options.for?.token ?? (await tokens.sign({ kind: 'service', service: tokens.service }));
+    metadata.set('authorization', `Bearer ${token}`);
+    if (options.for) metadata.set('x-request-id', options.for.requestId);
+    if (options.idempotencyKey) metadata.set('idempotency-key', options.idempotencyKey);
+    const trace = injectTrace();
+    const traceparent = trace.traceparent ?? options.for?.traceparent;
+    if (traceparent) metadata.set('traceparent', traceparent);
+    return metadata;
+  };
+
+  const deadlineFor = (options: CallOptions): number => {
+    const own = Date.now() + (options.timeoutMs ?? TIMEOUT_MS);
+    const callers = options.for?.deadline?.getTime();
+    return callers === undefined ? own : Math.min(own, callers - DEADLINE_SHAVE_MS);
+  };
+
+  const unary =
+    (method: MethodShape) =>
+    async (request: never, options: CallOptions = {}) => {
+      const send = async () => {
+        const metadata = await metadataFor(options);
+        return new Promise((resolve, reject) => {
+          const call = channel.makeUnaryRequest(
+            method.path,
+            method.requestSerialize,
+            method.responseDeserialize,
+            request,
+            metadata,
+            { deadline: deadlineFor(options) },
+            (error, response) => (error ? reject(fromServiceError(error)) : resolve(response)),
+          );
+          const signal = options.signal ?? options.for?.signal;
+          signal?.addEventListener('abort', () => call.cancel(), { once: true });
+        });
+      };
+      return isTracing() ? traced(splitPath(method.path).method, { kind: SpanKind.CLIENT }, send) : send();
+    };
+
+  const serverStream = (method: MethodShape) =>
+    async function* (request: never, options: CallOptions = {}) {
+      const call = channel.makeServerStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        await metadataFor(options),
+        options.timeoutMs === undefined ? {} : { deadline: deadlineFor(options) },
+      ) as ClientReadableStream<unknown>;
+      const signal = options.signal ?? options.for?.signal;
+      const cancel = () => call.cancel();
+      signal?.addEventListener('abort', cancel, { once: true });
+      try {
+        for await (const message of call) yield message;
+      } catch (error) {
+        if (!signal?.aborted) throw fromServiceError(error);
+      } finally {
+        signal?.removeEventListener('abort', cancel);
+        call.cancel();
+      }
+    };
+
+  const duplex =
+    (method: MethodShape) =>
+    async (options: CallOptions = {}) =>
+      channel.makeBidiStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        await metadataFor(options),
+      );
+
+  const methods = Object.entries(definition).map(([name, method]) => [
+    name,
+    method.requestStream ? duplex(method) : method.responseStream ? serverStream(method) : unary(method),
+  ]);
+  return Object.assign(Object.fromEntries(methods), { close: () => channel.close() }) as ClientOf<S>;
+}
