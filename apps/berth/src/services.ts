@@ -1,0 +1,4 @@
+import { runMain } from '@berth/service-kit';
+import { modules } from './modules';
+
+void runMain(...modules);
