@@ -1,0 +1,252 @@
+import { Command } from 'commander';
+import colors from 'picocolors';
+import { Berth, BerthApiError, FunctionFailed } from '@berth/sdk';
+import { readArguments } from './arguments';
+import { completionScript } from './completion';
+import { deployFolder } from './deploy';
+import { findApp, findFunction } from './find';
+import { ago, errorLines, phaseLines, printTable } from './output';
+
+/** Runs `work` against the API that the credentials open, and closes it. */
+async function withBerth(work: (berth: Berth) => Promise<void>): Promise<void> {
+  const berth = new Berth();
+  try {
+    await work(berth);
+  } finally {
+    await berth.close();
+  }
+}
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = [];
+  for await (const item of items) collected.push(item);
+  return collected;
+}
+
+/** The command line. `addPlatform` adds what starts and stops the platform itself. */
+export function createProgram(addPlatform: (program: Command) => void): Command {
+  const program = new Command('berth')
+    .description('Functions, workspaces and their money on the GPU machines that you own.')
+    .configureHelp({ sortSubcommands: false })
+    .showSuggestionAfterError()
+    .addHelpText(
+      'after',
+      '\nExamples:\n  berth up\n  berth deploy examples/seattle-weather\n  berth invoke seattle-weather.summarize-year 2012\n  berth logs seattle-weather --follow',
+    );
+  addPlatform(program);
+
+  program
+    .command('deploy')
+    .description('upload a folder with a berth.json and make its app and functions what that says')
+    .argument('[folder]', 'the folder', '.')
+    .addHelpText('after', '\nExample:\n  berth deploy examples/seattle-weather')
+    .action((folder: string) =>
+      withBerth(async (berth) => {
+        const { app, tree, functions } = await deployFolder(
+          berth,
+          folder,
+          ({ files, bytesMoved, bytesTotal }) => {
+            if (!process.stderr.isTTY) return;
+            process.stderr.write(`\r${files} files, ${bytesMoved}/${bytesTotal} bytes uploaded\x1b[K`);
+            if (bytesMoved === bytesTotal) process.stderr.write('\n');
+          },
+        );
+        console.log(`${colors.green('✓')} ${app.name} (${app.app_id}) from ${tree.tree_id}`);
+        printTable(
+          ['FUNCTION', 'ID', 'VERSION', 'CALL IT WITH'],
+          functions.map(({ function: each }) => [
+            each.name,
+            each.function_id,
+            String(each.version),
+            `berth invoke ${app.name}.${each.name}`,
+          ]),
+        );
+      }),
+    );
+
+  program
+    .command('invoke')
+    .description('call a function and print its result as JSON')
+    .argument('<function>', 'app.function, or its id')
+    .argument('[arguments...]', 'positional arguments as JSON or bare words; --name value for named ones')
+    .option('--trace', 'also print the phases of the call (to stderr)')
+    .option('--spawn', 'do not wait: print the call id')
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      '\nOptions of berth itself come before the function; all after it is for the function.\n\nExamples:\n  berth invoke seattle-weather.summarize-year 2012\n  berth invoke --trace seattle-weather.summarize-year --year 2013',
+    )
+    .action((name: string, words: string[], options: { trace?: boolean; spawn?: boolean }) =>
+      withBerth(async (berth) => {
+        const { function_id } = await findFunction(berth, name);
+        const input = readArguments(words);
+        if (options.spawn) {
+          console.log((await berth.functions.spawn(function_id, input)).call_id);
+          return;
+        }
+        const invocation = await berth.functions.invoke(function_id, input);
+        if (options.trace) for (const line of phaseLines(invocation.phases)) console.error(line);
+        if (invocation.status !== 'success') throw new FunctionFailed(invocation);
+        console.log(JSON.stringify(invocation.result, null, 2));
+      }),
+    );
+
+  program
+    .command('logs')
+    .description('print what an app prints')
+    .argument('<app>', 'its name or id')
+    .option('-f, --follow', 'go on with what comes')
+    .option('--function <name>', 'of one function')
+    .option('--call <id>', 'of one call')
+    .option('--container <id>', 'of one container')
+    .addHelpText('after', '\nExample:\n  berth logs seattle-weather --follow')
+    .action(
+      (name: string, options: { follow?: boolean; function?: string; call?: string; container?: string }) =>
+        withBerth(async (berth) => {
+          const app = await findApp(berth, name);
+          const one = options.function && (await findFunction(berth, `${app.name}.${options.function}`));
+          const stop = new AbortController();
+          process.once('SIGINT', () => stop.abort());
+          const filter = {
+            ...(one ? { function_id: one.function_id } : {}),
+            ...(options.call ? { call_id: options.call } : {}),
+            ...(options.container ? { container_id: options.container } : {}),
+            ...(options.follow ? { follow: true } : {}),
+          };
+          try {
+            for await (const line of berth.apps.logs(app.app_id, filter, stop.signal)) {
+              const where = colors.dim(`${line.time} ${line.container_id.slice(-6)}`);
+              console.log(`${where} ${line.stream === 'stderr' ? colors.yellow(line.text) : line.text}`);
+            }
+          } catch (error) {
+            if (!stop.signal.aborted) throw error;
+          }
+        }),
+    );
+
+  program
+    .command('ps')
+    .description('list containers')
+    .option('-a, --all', 'also those that have ended')
+    .action((options: { all?: boolean }) =>
+      withBerth(async (berth) => {
+        const containers = await collect(berth.containers.list(options.all ? { all: true } : {}));
+        printTable(
+          ['CONTAINER', 'FUNCTION', 'VERSION', 'STATE', 'CARDS', 'NODE', 'CREATED', 'WHY'],
+          containers.map((each) => [
+            each.container_id,
+            each.function_id,
+            String(each.version),
+            each.state,
+            each.devices
+              .map(({ model, simulated }) => (simulated ? `${model} (simulated)` : model))
+              .join(', ') || '-',
+            each.node_id,
+            ago(each.created_at),
+            each.reason ?? '',
+          ]),
+        );
+      }),
+    );
+
+  const node = program.command('node').description('the machines that run containers');
+  node
+    .command('list')
+    .description('list nodes, with what is free on them')
+    .action(() =>
+      withBerth(async (berth) => {
+        printTable(
+          ['NODE', 'NAME', 'STATE', 'ENGINE', 'CPU FREE', 'MEMORY FREE', 'CARDS', 'CONTAINERS', 'HEARD'],
+          (await berth.nodes.list()).map((each) => [
+            each.node_id,
+            each.name,
+            each.state,
+            each.engine,
+            `${each.cpu_free}/${each.cpu}`,
+            `${each.memory_free}/${each.memory} MiB`,
+            each.devices
+              .map(({ model, simulated }) => (simulated ? `${model} (simulated)` : model))
+              .join(', ') || '-',
+            String(each.containers),
+            ago(each.last_heartbeat_at),
+          ]),
+        );
+      }),
+    );
+
+  const app = program.command('app').description('apps of the workspace');
+  app
+    .command('list')
+    .description('list apps')
+    .action(() =>
+      withBerth(async (berth) => {
+        const apps = await collect(berth.apps.list());
+        printTable(
+          ['APP', 'NAME', 'STATE', 'ENVIRONMENT', 'CREATED'],
+          apps.map((each) => [each.app_id, each.name, each.state, each.environment, ago(each.created_at)]),
+        );
+      }),
+    );
+  app
+    .command('stop')
+    .description('end its containers and open calls; it takes no more')
+    .argument('<app>', 'its name or id')
+    .action((name: string) =>
+      withBerth(async (berth) => {
+        const found = await findApp(berth, name);
+        await berth.apps.stop(found.app_id);
+        console.log(`${found.name} is stopped.`);
+      }),
+    );
+
+  const call = program.command('call').description('calls of functions');
+  call
+    .command('get')
+    .description('print a call: its status, result or error, and phases')
+    .argument('<call>', 'its id (fc-…)')
+    .action((id: string) =>
+      withBerth(async (berth) => {
+        const found = await berth.calls.get(id);
+        console.log(JSON.stringify(found, null, 2));
+        for (const line of phaseLines(found.phases)) console.error(line);
+      }),
+    );
+  call
+    .command('cancel')
+    .description('end a call, also one that is running')
+    .argument('<call>', 'its id (fc-…)')
+    .action((id: string) => withBerth(async (berth) => console.log((await berth.calls.cancel(id)).status)));
+
+  program
+    .command('whoami')
+    .description('say who the credentials speak for')
+    .action(() => withBerth(async (berth) => console.log(JSON.stringify(await berth.whoAmI(), null, 2))));
+
+  program
+    .command('completion')
+    .description('print a completion script for a shell')
+    .argument('<shell>', 'bash or zsh')
+    .addHelpText('after', '\nExample:\n  eval "$(berth completion bash)"')
+    .action((shell: string) => console.log(completionScript(shell, program)));
+
+  return program;
+}
+
+/** Runs the command line; failures are a sentence on stderr and exit code 1. */
+export async function runProgram(program: Command, argv: string[]): Promise<void> {
+  program.enablePositionalOptions();
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    if (error instanceof FunctionFailed && error.error) {
+      for (const line of errorLines(error.error)) console.error(line);
+    } else if (error instanceof BerthApiError) {
+      console.error(`${colors.red(error.code)}: ${error.message}`);
+      if (error.field) console.error(`  field: ${error.field}`);
+      if (error.requestId) console.error(colors.dim(`  request: ${error.requestId}`));
+    } else {
+      console.error(colors.red((error as Error).message));
+    }
+    process.exitCode = 1;
+  }
+}

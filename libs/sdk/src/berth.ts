@@ -1,0 +1,209 @@
+import { findCredentials, type Credentials } from './credentials';
+import { BerthApiError, Http } from './http';
+import type {
+  App,
+  AppState,
+  BerthFunction,
+  Container,
+  FunctionCall,
+  FunctionDefinition,
+  InvocationError,
+  InvocationResult,
+  LogLine,
+  Node,
+  Tree,
+  WhoAmI,
+} from './types';
+import { uploadFolder, type UploadProgress } from './upload';
+
+/** User code failed, or was stopped; `error.type` and `error.traceback` say how. */
+export class FunctionFailed extends Error {
+  constructor(readonly invocation: InvocationResult) {
+    super(invocation.error ? `${invocation.error.type}: ${invocation.error.message}` : invocation.status);
+    this.name = 'FunctionFailed';
+  }
+
+  get error(): InvocationError | null {
+    return this.invocation.error;
+  }
+}
+
+/** Positional and named arguments of a call. */
+export interface Arguments {
+  args?: unknown[];
+  kwargs?: Record<string, unknown>;
+}
+
+export interface CallOptions {
+  /** A repeat with the same key joins the call that the first one made. */
+  idempotencyKey?: string;
+  signal?: AbortSignal;
+}
+
+export interface DeployedFunction {
+  function: BerthFunction;
+  /** False: a new version of one that was there. */
+  created: boolean;
+}
+
+/**
+ * Berth's API.
+ *
+ * ```ts
+ * const berth = new Berth();
+ * const app = await berth.apps.ensure('weather');
+ * const { function: summarize } = await berth.functions.deploy(app.app_id, 'summarize', definition);
+ * const total = await berth.call<number>(summarize.function_id, { args: [2012] });
+ * ```
+ */
+export class Berth {
+  readonly http: Http;
+
+  constructor(credentials: Credentials = findCredentials()) {
+    this.http = new Http(credentials);
+  }
+
+  /** Calls a function and gives its result; throws FunctionFailed with the user's own traceback. */
+  async call<R>(functionId: string, input: Arguments = {}, options: CallOptions = {}): Promise<R> {
+    const invocation = await this.functions.invoke<R>(functionId, input, options);
+    if (invocation.status !== 'success') throw new FunctionFailed(invocation);
+    return invocation.result as R;
+  }
+
+  whoAmI(): Promise<WhoAmI> {
+    return this.http.json('GET', '/v1/whoami');
+  }
+
+  readonly apps = {
+    create: (
+      name: string,
+      options: { environment?: string; tags?: Record<string, string> } = {},
+    ): Promise<App> => this.http.json('POST', '/v1/apps', { body: { name, ...options } }),
+
+    list: (filter: { environment?: string; state?: AppState; name?: string } = {}): AsyncGenerator<App> =>
+      this.http.pages('/v1/apps', { query: filter }),
+
+    get: (appId: string): Promise<App> => this.http.json('GET', `/v1/apps/${encodeURIComponent(appId)}`),
+
+    /** Ends its containers and its open calls. */
+    stop: (appId: string): Promise<void> => this.http.json('DELETE', `/v1/apps/${encodeURIComponent(appId)}`),
+
+    /** The live app of this name; undefined when there is none. */
+    find: async (name: string, environment?: string): Promise<App | undefined> => {
+      const query = { name, ...(environment ? { environment } : {}) };
+      for await (const app of this.apps.list(query)) if (app.state !== 'stopped') return app;
+      return undefined;
+    },
+
+    /** The live app of this name, made if there is none; of two at once both get the same. */
+    ensure: async (name: string, environment?: string): Promise<App> => {
+      const existing = await this.apps.find(name, environment);
+      if (existing) return existing;
+      try {
+        return await this.apps.create(name, environment ? { environment } : {});
+      } catch (error) {
+        const raced = error instanceof BerthApiError && error.code === 'already_exists';
+        const other = raced ? await this.apps.find(name, environment) : undefined;
+        if (!other) throw error;
+        return other;
+      }
+    },
+
+    /** Log lines, oldest first; with `follow` also those to come, until the signal aborts. */
+    logs: (
+      appId: string,
+      filter: { function_id?: string; call_id?: string; container_id?: string; follow?: boolean } = {},
+      signal?: AbortSignal,
+    ): AsyncGenerator<LogLine> =>
+      this.http.lines(`/v1/apps/${encodeURIComponent(appId)}/logs`, {
+        query: filter,
+        ...(signal ? { signal } : {}),
+      }),
+  };
+
+  readonly functions = {
+    create: (appId: string, name: string, definition: FunctionDefinition): Promise<BerthFunction> =>
+      this.http.json('POST', `/v1/apps/${encodeURIComponent(appId)}/functions`, {
+        body: { name, ...definition },
+      }),
+
+    /** A new version; open calls finish on the one that they began with. */
+    update: (functionId: string, definition: FunctionDefinition): Promise<BerthFunction> =>
+      this.http.json('PUT', `/v1/functions/${encodeURIComponent(functionId)}`, { body: definition }),
+
+    get: (functionId: string): Promise<BerthFunction> =>
+      this.http.json('GET', `/v1/functions/${encodeURIComponent(functionId)}`),
+
+    list: (appId: string, filter: { name?: string } = {}): AsyncGenerator<BerthFunction> =>
+      this.http.pages(`/v1/apps/${encodeURIComponent(appId)}/functions`, { query: filter }),
+
+    find: async (appId: string, name: string): Promise<BerthFunction | undefined> => {
+      for await (const found of this.functions.list(appId, { name })) return found;
+      return undefined;
+    },
+
+    /** Creates the function, or gives it a new version. */
+    deploy: async (
+      appId: string,
+      name: string,
+      definition: FunctionDefinition,
+    ): Promise<DeployedFunction> => {
+      const existing = await this.functions.find(appId, name);
+      return existing
+        ? { function: await this.functions.update(existing.function_id, definition), created: false }
+        : { function: await this.functions.create(appId, name, definition), created: true };
+    },
+
+    /** Calls and waits; a failure of user code is an answer too: look at `status`. */
+    invoke: <R = unknown>(
+      functionId: string,
+      input: Arguments = {},
+      options: CallOptions = {},
+    ): Promise<InvocationResult<R>> =>
+      this.http.json('POST', `/v1/functions/${encodeURIComponent(functionId)}/invocations`, {
+        body: input,
+        ...options,
+      }),
+
+    /** Calls and does not wait. */
+    spawn: <R = unknown>(
+      functionId: string,
+      input: Arguments = {},
+      options: CallOptions = {},
+    ): Promise<FunctionCall<R>> =>
+      this.http.json('POST', `/v1/functions/${encodeURIComponent(functionId)}/spawn`, {
+        body: input,
+        ...options,
+      }),
+
+    invocations: (functionId: string): AsyncGenerator<InvocationResult> =>
+      this.http.pages(`/v1/functions/${encodeURIComponent(functionId)}/invocations`),
+  };
+
+  readonly calls = {
+    get: <R = unknown>(callId: string): Promise<FunctionCall<R>> =>
+      this.http.json('GET', `/v1/function-calls/${encodeURIComponent(callId)}`),
+
+    cancel: (callId: string): Promise<FunctionCall> =>
+      this.http.json('POST', `/v1/function-calls/${encodeURIComponent(callId)}/cancel`),
+  };
+
+  readonly nodes = {
+    list: async (): Promise<Node[]> => (await this.http.json<{ data: Node[] }>('GET', '/v1/nodes')).data,
+  };
+
+  readonly containers = {
+    list: (
+      filter: { app_id?: string; function_id?: string; all?: boolean } = {},
+    ): AsyncGenerator<Container> => this.http.pages('/v1/containers', { query: filter }),
+  };
+
+  readonly trees = {
+    upload: (folder: string, onProgress?: (progress: UploadProgress) => void): Promise<Tree> =>
+      uploadFolder(this.http, folder, onProgress),
+  };
+
+  close(): Promise<void> {
+    return this.http.close();
+  }
+}

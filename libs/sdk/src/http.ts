@@ -1,0 +1,153 @@
+import { randomUUID } from 'node:crypto';
+import { Agent, fetch, type Response } from 'undici';
+import type { Credentials } from './credentials';
+
+/** What the API answered instead of a result. */
+export class BerthApiError extends Error {
+  constructor(
+    readonly status: number,
+    /** `not_found`, `invalid_argument`, … */
+    readonly code: string,
+    message: string,
+    /** The input at fault; null when none is. */
+    readonly field: string | null,
+    /** What the platform's logs know this request by. */
+    readonly requestId: string,
+  ) {
+    super(message);
+    this.name = 'BerthApiError';
+  }
+}
+
+export interface RequestOptions {
+  query?: Record<string, string | number | boolean | undefined>;
+  body?: unknown;
+  /** Sent as it is, as application/octet-stream. */
+  bytes?: Uint8Array;
+  signal?: AbortSignal;
+  /** A repeat with the same key is the same request. Default for changes: a fresh one for this call. */
+  idempotencyKey?: string;
+}
+
+const RETRIES_MAX = 5;
+const RETRY_FIRST_MS = 100;
+
+/** Speaks REST: authenticates, retries what is safe to repeat, turns error bodies into BerthApiError. */
+export class Http {
+  // A call may run for hours: neither its headers nor its lines have a deadline here.
+  private readonly agent = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
+  private readonly auth: Record<string, string>;
+
+  constructor(private readonly credentials: Credentials) {
+    this.auth = credentials.apiKey
+      ? { 'x-api-key': credentials.apiKey }
+      : { authorization: `Bearer ${credentials.tokenId}.${credentials.tokenSecret}` };
+  }
+
+  async json<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+    const response = await this.send(method, path, options);
+    return response.status === 204 ? (undefined as T) : ((await response.json()) as T);
+  }
+
+  /** The documents of an `application/x-ndjson` answer as they come. */
+  async *lines<T extends object>(path: string, options: RequestOptions = {}): AsyncGenerator<T> {
+    const response = await this.send('GET', path, options);
+    const decoder = new TextDecoder();
+    let rest = '';
+    for await (const chunk of response.body!) {
+      rest += decoder.decode(chunk as Uint8Array, { stream: true });
+      const lines = rest.split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) {
+        const document = JSON.parse(line) as Awaited<T>;
+        if (isErrorBody(document)) throw toError(500, document);
+        yield document;
+      }
+    }
+  }
+
+  /** All items of a list, page after page. */
+  async *pages<T>(path: string, options: RequestOptions = {}): AsyncGenerator<T> {
+    let cursor: string | undefined;
+    do {
+      const page = await this.json<{ data: T[]; next_cursor?: string }>('GET', path, {
+        ...options,
+        query: { ...options.query, cursor },
+      });
+      yield* page.data;
+      cursor = page.next_cursor || undefined;
+    } while (cursor);
+  }
+
+  close(): Promise<void> {
+    return this.agent.close();
+  }
+
+  private async send(method: string, path: string, options: RequestOptions): Promise<Response> {
+    const url = new URL(path, this.credentials.apiUrl);
+    for (const [key, value] of Object.entries(options.query ?? {})) {
+      if (value !== undefined) url.searchParams.set(key, String(value));
+    }
+    const init = {
+      method,
+      dispatcher: this.agent,
+      headers: {
+        ...this.auth,
+        ...(options.bytes ? { 'content-type': 'application/octet-stream' } : {}),
+        ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+        // With a key of its own, a change may be sent again when its answer got lost.
+        ...(method === 'GET' ? {} : { 'idempotency-key': options.idempotencyKey ?? randomUUID() }),
+      },
+      body: options.bytes ?? (options.body === undefined ? undefined : JSON.stringify(options.body)),
+      ...(options.signal ? { signal: options.signal } : {}),
+    };
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const response = await fetch(url, init);
+        if (response.ok) return response;
+        const error = toError(response.status, await bodyOf(response));
+        if (![429, 503].includes(response.status) || attempt >= RETRIES_MAX) throw error;
+      } catch (error) {
+        if (error instanceof BerthApiError || options.signal?.aborted) throw error;
+        if (attempt >= RETRIES_MAX) {
+          throw new Error(
+            `Berth does not answer at ${this.credentials.apiUrl}: is it running (npm run status)?`,
+            {
+              cause: error,
+            },
+          );
+        }
+      }
+      await new Promise((resolve) =>
+        setTimeout(resolve, RETRY_FIRST_MS * 2 ** attempt * (0.5 + Math.random())),
+      );
+    }
+  }
+}
+
+interface ErrorBody {
+  error: { code: string; message: string; field: string | null; request_id: string };
+}
+
+/** A stream that breaks off ends with one line that holds nothing but an error. */
+const isErrorBody = (document: object): document is ErrorBody =>
+  'error' in document && Object.keys(document).length === 1;
+
+async function bodyOf(response: Response): Promise<ErrorBody | undefined> {
+  const text = await response.text();
+  try {
+    return JSON.parse(text) as ErrorBody;
+  } catch {
+    return undefined; // Not from Berth's gateway: a proxy in between, say.
+  }
+}
+
+function toError(status: number, body: ErrorBody | undefined): BerthApiError {
+  const { code, message, field, request_id } = body?.error ?? {
+    code: 'unknown',
+    message: `The answer was HTTP ${status} without an error document: is something else at this address?`,
+    field: null,
+    request_id: '',
+  };
+  return new BerthApiError(status, code, message, field, request_id);
+}

@@ -1,0 +1,5 @@
+export * from './berth';
+export * from './credentials';
+export { BerthApiError } from './http';
+export * from './types';
+export { listFiles, type UploadProgress } from './upload';

@@ -1,0 +1,185 @@
+/** The REST API's documents, as they come. Times are RFC 3339 in UTC. The same names stand in `/openapi.json`. */
+
+export type AppState = 'ephemeral' | 'deployed' | 'stopped';
+export type Runtime = 'python' | 'node';
+/** pending: waits for a container. running: user code runs. The rest are final. */
+export type InvocationStatus = 'pending' | 'running' | 'success' | 'failure' | 'terminated';
+
+export interface App {
+  app_id: string;
+  name: string;
+  state: AppState;
+  environment: string;
+  tags: Record<string, string>;
+  created_at: string;
+}
+
+/** What a function is. Numbers that are left out take the platform's defaults. */
+export interface FunctionDefinition {
+  runtime: Runtime;
+  /** `module:function`; for node `file:export`. */
+  handler: string;
+  /** Path to text; exclusive with `source`. */
+  files?: Record<string, string>;
+  /** The id of an uploaded tree. */
+  source?: string;
+  image?: string;
+  /** A model, a model and count (`H100:4`), `any`, or several in order of preference. */
+  gpu?: string | string[];
+  /** Cores. */
+  cpu?: number;
+  /** MiB. */
+  memory?: number;
+  /** Seconds that one input may run. */
+  timeout?: number;
+  retries?: number;
+  min_containers?: number;
+  max_containers?: number;
+  /** Seconds that an idle container is kept. */
+  scaledown_window?: number;
+  env?: Record<string, string>;
+}
+
+export interface BerthFunction {
+  function_id: string;
+  app_id: string;
+  name: string;
+  runtime: Runtime;
+  handler: string;
+  image: string;
+  gpu: string | string[] | null;
+  cpu: number;
+  memory: number;
+  timeout: number;
+  retries: number;
+  min_containers: number;
+  max_containers: number;
+  web_url: string | null;
+  version: number;
+  source: string;
+  created_at: string;
+}
+
+export interface InvocationError {
+  /** The exception's class, or `timeout`, `out_of_memory`, `container_exited`, `init_failed`, … */
+  type: string;
+  message: string;
+  traceback: string | null;
+}
+
+/** One step of a call's way: queued, placed, image, create, start, init, run, record. */
+export interface Phase {
+  name: string;
+  started_at: string;
+  duration_ms: number;
+}
+
+export interface InvocationResult<R = unknown> {
+  call_id: string;
+  function_id: string;
+  status: InvocationStatus;
+  result: R | null;
+  error: InvocationError | null;
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  attempts: number;
+  container_id: string;
+  phases: Phase[];
+  /** Why it is pending, and what would start it. */
+  waiting: string | null;
+}
+
+export type FunctionCall<R = unknown> = InvocationResult<R>;
+
+export interface LogLine {
+  time: string;
+  stream: 'stdout' | 'stderr';
+  text: string;
+  function_id: string;
+  container_id: string;
+  /** Empty for what was printed outside a call. */
+  call_id: string;
+}
+
+export interface Device {
+  device_id: string;
+  index: number;
+  model: string;
+  /** MiB. */
+  memory: number;
+  uuid: string;
+  /** No such card exists: it stands in for one on a machine without. */
+  simulated: boolean;
+  container_id: string;
+}
+
+export interface Node {
+  node_id: string;
+  name: string;
+  state: 'ready' | 'down';
+  engine: string;
+  cpu: number;
+  cpu_free: number;
+  /** MiB. */
+  memory: number;
+  memory_free: number;
+  devices: Device[];
+  last_heartbeat_at: string;
+  containers: number;
+}
+
+export type ContainerState =
+  'pending' | 'assigned' | 'starting' | 'ready' | 'stopping' | 'stopped' | 'failed' | 'lost';
+
+export interface Container {
+  container_id: string;
+  workspace_id: string;
+  app_id: string;
+  function_id: string;
+  version: number;
+  state: ContainerState;
+  node_id: string;
+  devices: Device[];
+  created_at: string;
+  ready_at: string | null;
+  ended_at: string | null;
+  /** Why it waits, and what would place it; or why it failed. */
+  reason: string | null;
+  phases: Phase[];
+  error: InvocationError | null;
+}
+
+export interface TreeEntry {
+  path: string;
+  executable: boolean;
+  /** Bytes; a decimal string in answers. */
+  size: number | string;
+  chunks: string[];
+}
+
+export interface Tree {
+  tree_id: string;
+  entries: TreeEntry[];
+  content_hash: string;
+  created_at: string;
+}
+
+export interface WhoAmI {
+  principal: {
+    credential_kind: 'api_token' | 'admin_key';
+    credential_id: string;
+    organization_id: string;
+    workspace_id: string;
+    user_id: string;
+    role: string;
+    scope: string;
+  };
+  email: string;
+}
+
+export interface Page<T> {
+  data: T[];
+  /** Empty on the last page. */
+  next_cursor: string;
+}
