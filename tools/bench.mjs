@@ -1,0 +1,230 @@
+// npm run bench: what the platform costs, as ratios to what the same hops cost bare in the same run.
+//   npm run bench                      everything
+//   npm run bench -- warm cold         only these: start idle warm load cold
+// Prints a table and writes dist/bench.json.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import Docker from 'dockerode';
+import { Agent, request } from 'undici';
+import { measureFloors } from './bench/floors.mjs';
+import { createPlatform, TICKS_PER_SECOND } from './bench/platform.mjs';
+import { quantile, round, summary, timed } from './bench/statistics.mjs';
+
+const WARM_CALLS = 1000;
+const LOAD_CALLERS = 64;
+const LOAD_CALLS = 6000;
+const COLD_CALLS = 10;
+const IDLE_SECONDS = 20;
+
+const SECTIONS = ['start', 'idle', 'warm', 'load', 'cold'];
+const wanted = process.argv.slice(2).filter((word) => !word.startsWith('-'));
+const unknown = wanted.filter((word) => !SECTIONS.includes(word));
+if (unknown.length > 0) {
+  console.error(`There is no section ${unknown.join(', ')}: ${SECTIONS.join(' ')}`);
+  process.exit(2);
+}
+const wants = (section) => wanted.length === 0 || wanted.includes(section);
+
+const rows = [];
+function report(section, figure, value, unit, target = '', note = '') {
+  rows.push({ section, figure, value, unit, target, note });
+  console.log(
+    `${section.padEnd(6)} ${figure.padEnd(44)} ${String(value).padStart(10)} ${unit.padEnd(6)} ${target.padEnd(10)} ${note}`,
+  );
+}
+
+/** The REST API with as many connections as there are callers. */
+function createApi(credentials) {
+  const dispatcher = new Agent({ connections: 128, headersTimeout: 0, bodyTimeout: 0 });
+  const authorization = `Bearer ${credentials.token_id}.${credentials.token_secret}`;
+  const call = async (method, path, body) => {
+    const { statusCode, body: answer } = await request(new URL(path, credentials.api_url), {
+      method,
+      dispatcher,
+      headers: { authorization, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const document = await answer.json();
+    if (statusCode >= 300) throw new Error(`${method} ${path}: ${JSON.stringify(document)}`);
+    return document;
+  };
+  return {
+    call,
+    async makeFunction(appId, name, options = {}) {
+      return call('POST', `/v1/apps/${appId}/functions`, {
+        name,
+        runtime: 'python',
+        handler: 'main:run',
+        files: { 'main.py': 'def run(x):\n    return x\n' },
+        ...options,
+      });
+    },
+    async invoke(functionId) {
+      const outcome = await call('POST', `/v1/functions/${functionId}/invocations`, { args: [2012] });
+      if (outcome.status !== 'success') throw new Error(`a call ended as ${JSON.stringify(outcome)}`);
+      return outcome;
+    },
+    close: () => dispatcher.close(),
+  };
+}
+
+async function warm(api, appId) {
+  const { function_id } = await api.makeFunction(appId, 'warm', { min_containers: 1, max_containers: 1 });
+  const floors = await measureFloors(WARM_CALLS);
+  const values = await timed(WARM_CALLS, 200, () => api.invoke(function_id));
+  const sum = Object.values(floors).reduce((total, { p50_ms }) => total + p50_ms, 0);
+  for (const [hop, { p50_ms, p99_ms }] of Object.entries(floors))
+    report('warm', `bare ${hop}, p50`, p50_ms, 'ms', '', `p99 ${p99_ms}`);
+  const { p50_ms, p99_ms } = summary(values);
+  report('warm', 'sum of bare hops, p50', round(sum), 'ms');
+  report('warm', 'call over REST, p50', p50_ms, 'ms');
+  report('warm', 'call over REST, p99', p99_ms, 'ms');
+  report('warm', 'p50 to the sum of bare hops', round(p50_ms / sum, 2), 'x', '<= 1.5');
+  report('warm', 'p99 to its own p50', round(p99_ms / p50_ms, 2), 'x', '<= 4');
+}
+
+async function load(api, appId, platform) {
+  const { function_id } = await api.makeFunction(appId, 'load', {
+    min_containers: 2,
+    max_containers: 2,
+    cpu: 0.5,
+  });
+  await Promise.all(Array.from({ length: LOAD_CALLERS }, () => api.invoke(function_id)));
+  const before = new Map(platform.processes().map((each) => [each.pid, each.ticks]));
+  const own = process.cpuUsage();
+  const begin = performance.now();
+  const values = [];
+  let left = LOAD_CALLS;
+  const caller = async () => {
+    while (left-- > 0) {
+      const start = performance.now();
+      await api.invoke(function_id);
+      values.push(performance.now() - start);
+    }
+  };
+  await Promise.all(Array.from({ length: LOAD_CALLERS }, caller));
+  const seconds = (performance.now() - begin) / 1000;
+  const used = process.cpuUsage(own);
+  const { p50_ms, p99_ms } = summary(values);
+  report('load', `${LOAD_CALLERS} callers`, round(values.length / seconds, 0), 'call/s');
+  report('load', 'p50', p50_ms, 'ms');
+  report('load', 'p99', p99_ms, 'ms');
+  const shares = platform
+    .processes()
+    .map(({ pid, name, ticks }) => ({
+      name,
+      cores: (ticks - (before.get(pid) ?? 0)) / TICKS_PER_SECOND / seconds,
+    }))
+    .concat({ name: 'bench client', cores: (used.user + used.system) / 1e6 / seconds });
+  const byName = new Map();
+  for (const { name, cores } of shares) byName.set(name, (byName.get(name) ?? 0) + cores);
+  for (const [name, cores] of [...byName].sort((a, b) => b[1] - a[1]).slice(0, 5)) {
+    report(
+      'load',
+      `cores used by ${name}`,
+      round(cores, 2),
+      'cores',
+      '',
+      cores > 0.9 ? 'saturated: one event loop is one core' : '',
+    );
+  }
+}
+
+async function bareStart(docker, image) {
+  const createAndStart = await timed(COLD_CALLS, 1, async () => {
+    const container = await docker.createContainer({
+      Image: image,
+      Cmd: ['sleep', '30'],
+      HostConfig: { AutoRemove: true },
+    });
+    await container.start();
+    bare.push(container);
+  });
+  await Promise.all(bare.map((container) => container.remove({ force: true }).catch(() => undefined)));
+  return quantile(createAndStart, 0.5);
+}
+const bare = [];
+
+async function bareInterpreter() {
+  const { spawnSync } = await import('node:child_process');
+  return quantile(await timed(10, 2, () => spawnSync('python3', ['-c', 'pass'])), 0.5);
+}
+
+async function cold(api, appId, platform) {
+  const docker = new Docker();
+  const [image] = (await docker.listImages())
+    .flatMap(({ RepoTags }) => RepoTags ?? [])
+    .filter((tag) => tag.startsWith('berth/'));
+  if (!image) {
+    report('cold', 'no container engine with a base image answers here', '-', '');
+    return;
+  }
+  const floor = (await bareStart(docker, image)) + (await bareInterpreter());
+  const values = [];
+  const phases = new Map();
+  for (let index = 0; index < COLD_CALLS; index++) {
+    const { function_id } = await api.makeFunction(appId, `cold-${index}`, {
+      cpu: 0.1,
+      memory: 64,
+      scaledown_window: 1,
+    });
+    const begin = performance.now();
+    const outcome = await api.invoke(function_id);
+    values.push(performance.now() - begin);
+    for (const { name, duration_ms } of outcome.phases)
+      phases.set(name, [...(phases.get(name) ?? []), duration_ms]);
+  }
+  const { p50_ms, p99_ms } = summary(values);
+  report('cold', 'bare create+start and interpreter, p50', round(floor, 1), 'ms', '', image);
+  report('cold', 'cold call over REST, p50', round(p50_ms, 1), 'ms', '', `p99 ${round(p99_ms, 1)}`);
+  for (const [name, durations] of phases)
+    report('cold', `phase ${name}, p50`, round(quantile(durations, 0.5), 1), 'ms');
+  report('cold', 'cold call to bare', round(p50_ms / floor, 2), 'x', '<= 1.2');
+}
+
+async function idle(platform) {
+  const before = new Map(platform.processes().map((each) => [each.pid, each.ticks]));
+  await new Promise((resolve) => setTimeout(resolve, IDLE_SECONDS * 1000)); // What is measured is this very wait.
+  const after = platform.processes();
+  const ticks = after.reduce((sum, each) => sum + each.ticks - (before.get(each.pid) ?? each.ticks), 0);
+  const rss = after.reduce((sum, { rssMb }) => sum + rssMb, 0);
+  const pss = after.reduce((sum, { pssMb }) => sum + pssMb, 0);
+  report(
+    'idle',
+    'resident, shared pages counted once',
+    round(pss, 0),
+    'MB',
+    '< 450',
+    `sum of RSS ${round(rss, 0)}`,
+  );
+  const byName = new Map();
+  for (const { name, pssMb } of after) byName.set(name, (byName.get(name) ?? 0) + pssMb);
+  for (const [name, megabytes] of byName) report('idle', `  of ${name}`, round(megabytes, 0), 'MB');
+  report('idle', 'CPU, of one core', round((100 * ticks) / TICKS_PER_SECOND / IDLE_SECONDS, 2), '%', '< 2');
+}
+
+const platform = await createPlatform();
+try {
+  report('start', 'first start', round((await platform.start()) / 1000, 1), 's');
+  if (wants('start')) {
+    await platform.stop();
+    report('start', 'second start', round((await platform.start()) / 1000, 1), 's', '< 8');
+  }
+  const api = createApi(platform.credentials());
+  const { app_id } = await api.call('POST', '/v1/apps', { name: 'bench' });
+  if (wants('idle')) await idle(platform);
+  if (wants('warm')) await warm(api, app_id);
+  if (wants('load')) await load(api, app_id, platform);
+  if (wants('cold')) await cold(api, app_id, platform);
+  await api.close();
+} finally {
+  await platform.stop();
+  platform.remove();
+}
+
+const out = join(dirname(import.meta.dirname), 'dist', 'bench.json');
+mkdirSync(dirname(out), { recursive: true });
+const machine = { cpu: cpus()[0]?.model, cores: cpus().length, memory_gib: round(totalmem() / 1024 ** 3, 1) };
+writeFileSync(out, `${JSON.stringify({ time: new Date().toISOString(), machine, rows }, null, 2)}\n`);
+console.log(`\n${cpus().length} cores, ${machine.memory_gib} GiB. Written to dist/bench.json.`);
