@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { readUpConfig } from '../src/up/config';
 import { dataFolder } from '../src/up/data-folder';
-import { chooseAddresses } from '../src/up/dockerd';
+import { chooseAddresses, lostRules } from '../src/up/dockerd';
 import { postgresUrlFor, serviceEnvironment, SERVICES, type Platform } from '../src/up/environment';
 import type { ChildRecord, PlatformState } from '../src/up/state';
 import { report, sayDuration } from '../src/up/status';
@@ -166,4 +166,20 @@ describe('status', () => {
     [3_600_000, '1 h 0 min'],
     [90_000_000, '1 d 1 h'],
   ])('%i ms are %s', (ms, text) => expect(sayDuration(ms)).toBe(text));
+});
+
+describe('the firewall of other engines', () => {
+  const rules = (...texts: string[]) => texts.map((text) => ({ table: 'filter', text }));
+  const isolation = '-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2';
+  const second = '-A DOCKER-ISOLATION-STAGE-1 -i br-1 ! -o br-1 -j DOCKER-ISOLATION-STAGE-2';
+  const final = '-A DOCKER-ISOLATION-STAGE-1 -j RETURN';
+
+  test('is put back as it was, last rule first, for each goes to the top', () => {
+    expect(lostRules(rules(isolation, second, final), rules(final))).toEqual(rules(second, isolation));
+  });
+
+  test('is left alone where nothing was lost, or where a rule is not of an engine’s own chains', () => {
+    expect(lostRules(rules(isolation, final), rules(final, isolation))).toEqual([]);
+    expect(lostRules(rules('-A FORWARD -j DOCKER-USER', '-A DOCKER-USER -j RETURN'), [])).toEqual([]);
+  });
 });

@@ -65,13 +65,10 @@ const routes = () =>
 
 /** Takes rules that name one of these interfaces, or an address of these networks, out of the firewall. */
 function removeRules(interfaces: readonly string[], networks: readonly string[]): void {
-  for (const table of ['filter', 'nat']) {
-    const rules = command('iptables', '-w', '-t', table, '-S').split('\n');
-    for (const rule of rules) {
-      const words = rule.split(' ');
-      const ours = words.some((word) => interfaces.includes(word) || networks.includes(word));
-      if (words[0] === '-A' && ours) command('iptables', '-w', '-t', table, '-D', ...words.slice(1));
-    }
+  for (const { table, text } of [...listRules('filter'), ...listRules('nat')]) {
+    const words = text.split(' ').slice(1);
+    const ours = words.some((word) => interfaces.includes(word) || networks.includes(word));
+    if (ours) command('iptables', '-w', '-t', table, '-D', ...words);
   }
 }
 
@@ -94,6 +91,41 @@ export function removeTraces({ bridge, pool }: Addresses): void {
   const names = [...new Set([bridge, ...left.map(({ name }) => name)])];
   removeRules(names, networks);
   for (const { name } of left) command('ip', 'link', 'del', name);
+}
+
+/** One rule of the firewall, as `iptables -S` prints it: `-A CHAIN …`. */
+export interface Rule {
+  table: string;
+  text: string;
+}
+
+/** An engine's own chains: each engine that starts empties them, also of what another one has put there. */
+const SHARED_CHAIN = /^-A DOCKER(-ISOLATION-STAGE-[12])? /;
+
+const listRules = (table: string): Rule[] =>
+  command('iptables', '-w', '-t', table, '-S')
+    .split('\n')
+    .filter((text) => text.startsWith('-A '))
+    .map((text) => ({ table, text }));
+
+/**
+ * The rules of `before` that other engines need and that are not among `now`, in the order in which to insert them
+ * at the top of their chains: last first. The chains' own final RETURN is every engine's.
+ */
+export function lostRules(before: readonly Rule[], now: readonly Rule[]): Rule[] {
+  const present = new Set(now.map(({ table, text }) => `${table} ${text}`));
+  return before
+    .filter(({ table, text }) => SHARED_CHAIN.test(text) && !present.has(`${table} ${text}`))
+    .toReversed();
+}
+
+/** Puts back what the start of our engine took from other engines' isolation. */
+function restoreRules(before: readonly Rule[]): void {
+  const now = [...listRules('filter'), ...listRules('nat')];
+  for (const { table, text } of lostRules(before, now)) {
+    const [, chain = '', ...rule] = text.split(' ');
+    command('iptables', '-w', '-t', table, '-I', chain, '1', ...rule);
+  }
 }
 
 export interface OwnDockerd {
@@ -123,6 +155,7 @@ export function ownDockerd(folder: DataFolder): OwnDockerd {
   const addresses = chooseAddresses(seedOf(folder), routes());
   if (!addresses)
     throw new Refusal('There is no network left from 10.160 to 10.239 for an engine of our own.');
+  const neighbours = [...listRules('filter'), ...listRules('nat')];
   writeAtomically(noted, JSON.stringify(addresses));
   command('ip', 'link', 'add', 'name', addresses.bridge, 'type', 'bridge');
   command('ip', 'addr', 'add', addresses.bridgeAddress, 'dev', addresses.bridge);
@@ -162,6 +195,7 @@ export function ownDockerd(folder: DataFolder): OwnDockerd {
       log: join(folder.logs, 'dockerd.log'),
       ready: async (_pid, signal) => {
         while (!(await dockerAnswers(host))) await pause(100, undefined, { signal });
+        restoreRules(neighbours);
       },
       readyWithinMs: 90_000,
       stopSignal: 'SIGTERM',
