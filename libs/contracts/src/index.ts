@@ -64,6 +64,12 @@ export const httpStatusOf = (method: DescMethod): number =>
     (getExtension(method.proto.options, extension('berth.options.v1.http_status')) as number)) ||
   200;
 
+/** How long the gateway lets a method take, restarts of its service included; seconds. */
+export const deadlineSecondsOf = (method: DescMethod): number =>
+  (method.proto.options &&
+    (getExtension(method.proto.options, extension('berth.options.v1.deadline_seconds')) as number)) ||
+  15;
+
 export interface HttpRoute {
   verb: 'GET' | 'PUT' | 'POST' | 'DELETE' | 'PATCH';
   /** As in google.api.http: `/v1/apps/{app_id}`. */

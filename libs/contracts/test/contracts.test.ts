@@ -1,4 +1,4 @@
-import { accessOf, contracts, fieldIs, httpStatusOf, routeOf } from '@berth/contracts';
+import { accessOf, contracts, deadlineSecondsOf, fieldIs, httpStatusOf, routeOf } from '@berth/contracts';
 
 const methods = [...contracts()]
   .filter((type) => type.kind === 'service')
@@ -19,6 +19,8 @@ test('a route carries its verb, path, body, status', () => {
   });
   expect(httpStatusOf(method('CreateApp'))).toBe(201);
   expect(httpStatusOf(method('GetApp'))).toBe(200);
+  expect(deadlineSecondsOf(method('GetApp'))).toBe(15);
+  expect(deadlineSecondsOf(method('SpawnFunction'))).toBe(60);
   expect(routeOf(method('AttachRunner'))).toBeUndefined();
 });
 

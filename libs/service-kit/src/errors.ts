@@ -47,6 +47,8 @@ const KIND_BY_STATUS = new Map(
 );
 
 const FIELD_KEY = 'berth-error-field';
+/** Tells an error that a service means from one that gRPC made up when the line broke. */
+const KIND_KEY = 'berth-error-kind';
 
 /**
  * A failure that a caller can act on. `message` is public and says what to do next; `cause` is private and goes to
@@ -68,11 +70,16 @@ export class BerthError extends Error {
 export function toServiceError(error: unknown): Partial<ServiceError> {
   const known = error instanceof BerthError ? error : new BerthError('internal', PLAIN_MESSAGE);
   const metadata = new Metadata();
+  metadata.set(KIND_KEY, known.kind);
   if (known.field) metadata.set(FIELD_KEY, encodeURIComponent(known.field));
   return { code: ERROR_KINDS[known.kind].grpc, details: known.message, metadata };
 }
 
 const PLAIN_MESSAGE = 'Something went wrong inside Berth. The logs have it under this request id.';
+
+/** Whether a service said this itself; if not, the line broke and nobody knows what became of the request. */
+export const wasAnswered = (error: Partial<ServiceError>): boolean =>
+  error.metadata?.get?.(KIND_KEY)[0] !== undefined;
 
 /** The error that a peer answered with. */
 export function fromServiceError(error: unknown): BerthError {
