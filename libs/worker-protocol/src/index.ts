@@ -1,0 +1,15 @@
+export { FRAME_BYTES_MAX, FrameDecoder, ProtocolError, encodeFrame, writeFrame } from './frame';
+export type { Frame, FrameLimits } from './frame';
+export { parseWorkerMessage } from './messages';
+export type { RunnerMessage, Runtime, UserError, WorkerMessage } from './messages';
+export { WORKER_FOLDER_INSIDE, workerCommand, workerFiles, workerFolder } from './worker-files';
+export { WorkerConnection, WorkerServer, listenForWorker } from './worker-server';
+export type {
+  Closed,
+  Endpoint,
+  InputOutcome,
+  ListenOptions,
+  LogChunk,
+  StartOutcome,
+  WorkerInput,
+} from './worker-server';

@@ -1,0 +1,620 @@
+/**
+ * Berth's Node worker: runs one function inside a container, on Node 20 or newer with nothing installed
+ * (TypeScript from 22.18 on, where Node itself strips types).
+ *
+ * It connects to its runner, says hello with the run token, loads `module:function` from the source folder, and
+ * then answers inputs until it is told to stop. The frames are described in the README of libs/worker-protocol.
+ *
+ * One input runs at a time. Code that does not await cannot be interrupted: a cancel reaches it when it awaits.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join, resolve as resolvePath } from 'node:path';
+import { Writable } from 'node:stream';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const LOG_BYTES_MAX = 65536;
+const COPY_BYTES_MAX = 65536;
+const MESSAGE_LENGTH_MAX = 16 * 1024;
+const TRACEBACK_LENGTH_MAX = 128 * 1024;
+const NAMES_MAX = 20;
+const EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
+
+const WORKER_FILE = fileURLToPath(import.meta.url);
+const exit = process.exit.bind(process);
+
+/** Its name is what the caller sees as the error's type. */
+class WorkerError extends Error {
+  constructor(type, message) {
+    super(message);
+    this.name = type;
+  }
+}
+
+const cancellation = () => new WorkerError('InputCancellation', 'the input was cancelled');
+
+// ---- frames
+
+const address = process.env.BERTH_SOCKET ?? '';
+const tcp = /^tcp:\/\/\[?(.+?)\]?:(\d+)$/.exec(address);
+const socket = tcp
+  ? connect({ host: tcp[1], port: Number(tcp[2]), noDelay: true })
+  : connect({ path: address });
+let frameBytesMax = 64 * 1024 * 1024;
+
+/** One write per frame: small payloads are copied behind their header, large ones are not copied. */
+function send(header, payload) {
+  const headerText = JSON.stringify(header);
+  const headerBytes = Buffer.byteLength(headerText);
+  const payloadBytes = payload === undefined ? 0 : Buffer.byteLength(payload);
+  const isCopied = payloadBytes <= COPY_BYTES_MAX;
+  const frame = Buffer.allocUnsafe(8 + headerBytes + (isCopied ? payloadBytes : 0));
+  frame.writeUInt32BE(4 + headerBytes + payloadBytes, 0);
+  frame.writeUInt32BE(headerBytes, 4);
+  frame.write(headerText, 8);
+  if (!isCopied) {
+    socket.cork();
+    socket.write(frame);
+    socket.write(payload);
+    socket.uncork();
+    return;
+  }
+  if (typeof payload === 'string') frame.write(payload, 8 + headerBytes);
+  else if (payload) frame.set(payload, 8 + headerBytes);
+  socket.write(frame);
+}
+
+let gathered = Buffer.alloc(0);
+let gatheredBytes = 0;
+
+/** Calls `take(header, payload)` for each frame that `chunk` completes. The runner is trusted with its lengths. */
+function receive(chunk, take) {
+  if (gatheredBytes > 0) {
+    if (gatheredBytes + chunk.byteLength > gathered.byteLength) {
+      const larger = Buffer.allocUnsafeSlow(2 * (gatheredBytes + chunk.byteLength));
+      gathered.copy(larger, 0, 0, gatheredBytes);
+      gathered = larger;
+    }
+    chunk.copy(gathered, gatheredBytes);
+    gatheredBytes += chunk.byteLength;
+    if (gatheredBytes < 8 || gatheredBytes < 4 + gathered.readUInt32BE(0)) return;
+    chunk = gathered.subarray(0, gatheredBytes);
+    gathered = Buffer.alloc(0);
+    gatheredBytes = 0;
+  }
+  let at = 0;
+  while (chunk.byteLength - at >= 8) {
+    const end = at + 4 + chunk.readUInt32BE(at);
+    if (chunk.byteLength < end) break;
+    const headerEnd = at + 8 + chunk.readUInt32BE(at + 4);
+    take(JSON.parse(chunk.toString('utf8', at + 8, headerEnd)), chunk.subarray(headerEnd, end));
+    at = end;
+  }
+  if (at < chunk.byteLength) {
+    gathered = Buffer.from(chunk.subarray(at));
+    gatheredBytes = gathered.byteLength;
+  }
+}
+
+// ---- what user code prints
+
+const inputs = new AsyncLocalStorage();
+const logs = [];
+
+/** process.stdout and process.stderr: sends lines as log frames with the input that they were written in. */
+class LogStream extends Writable {
+  #name;
+  #held = [];
+  #heldBytes = 0;
+  #heldFor = null;
+
+  constructor(name, fd) {
+    super({ decodeStrings: true, highWaterMark: 1 << 20 });
+    this.#name = name;
+    this.fd = fd;
+    logs.push(this);
+  }
+
+  _write(chunk, _encoding, done) {
+    const inputId = inputs.getStore()?.id ?? null;
+    if (this.#heldBytes > 0 && this.#heldFor !== inputId) this.sendHeld();
+    const end = chunk.lastIndexOf(10) + 1;
+    if (end > 0) {
+      const lines = this.#heldBytes > 0 ? Buffer.concat([...this.#held, chunk.subarray(0, end)]) : chunk.subarray(0, end);
+      this.#held = [];
+      this.#heldBytes = 0;
+      this.#send(lines, inputId);
+    }
+    if (end < chunk.byteLength) {
+      this.#held.push(chunk.subarray(end));
+      this.#heldBytes += chunk.byteLength - end;
+      this.#heldFor = inputId;
+      if (this.#heldBytes >= LOG_BYTES_MAX) this.sendHeld();
+    }
+    done();
+  }
+
+  // User code that ends its standard output must not take the next input's.
+  end() {
+    this.sendHeld();
+    return this;
+  }
+
+  _destroy(_error, done) {
+    done();
+  }
+
+  destroy() {
+    return this;
+  }
+
+  sendHeld() {
+    if (this.#heldBytes === 0) return;
+    const lines = Buffer.concat(this.#held);
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.#send(lines, this.#heldFor);
+  }
+
+  #send(lines, inputId) {
+    for (let at = 0; at < lines.byteLength; ) {
+      let end = Math.min(at + LOG_BYTES_MAX, lines.byteLength);
+      // Not in the middle of a character.
+      while (end < lines.byteLength && end > at + LOG_BYTES_MAX - 4 && (lines[end] & 0xc0) === 0x80) end--;
+      send({ type: 'log', stream: this.#name, input_id: inputId }, lines.subarray(at, end));
+      at = end;
+    }
+  }
+}
+
+const flushLogs = () => logs.forEach((log) => log.sendHeld());
+
+// ---- loading the handler
+
+let source = '';
+let handler;
+
+/** The function that `module:function` names. Throws what the user's module throws, or HandlerNotFound. */
+async function load(name) {
+  const [, modulePath, path] = /^([^:]+):([^:]+)$/.exec(name) ?? [];
+  if (!modulePath) {
+    throw new WorkerError(
+      'HandlerNotFound',
+      `the handler is "${name}"; it must be "module:function", for example "main:hello"`,
+    );
+  }
+  const file = findModule(name, modulePath);
+  if (/\.[mc]?ts$/.test(file) && !process.features.typescript) {
+    throw new WorkerError(
+      'HandlerNotFound',
+      `${inside(file)} is TypeScript, which Node ${process.versions.node} does not run: use Node 22.18 or newer, or compile it`,
+    );
+  }
+  const loaded = await import(pathToFileURL(file).href);
+  const found = valueAt(loaded, path) ?? valueAt(loaded.default, path);
+  if (typeof found?.value !== 'function') {
+    const names = new Set([...functionsOf(loaded), ...functionsOf(loaded.default)]);
+    const shown = [...names].sort().slice(0, NAMES_MAX).join(', ') + (names.size > NAMES_MAX ? ', ...' : '');
+    throw new WorkerError(
+      'HandlerNotFound',
+      found
+        ? `"${name}" is of type ${typeof found.value}, which cannot be called`
+        : `the handler is "${name}", but ${inside(file)} exports no such function; it has: ${shown || 'no functions at all'}`,
+    );
+  }
+  return found.value.bind(found.owner);
+}
+
+/** `pkg.sub` and `pkg/sub` name the same file. */
+function findModule(name, modulePath) {
+  const base = resolvePath(source, modulePath);
+  const dotted = resolvePath(source, modulePath.replaceAll('.', '/'));
+  const isFile = (path) => existsSync(path) && statSync(path).isFile();
+  const candidates = [base, dotted].flatMap((stem) => [
+    ...EXTENSIONS.map((extension) => stem + extension),
+    ...EXTENSIONS.map((extension) => join(stem, `index${extension}`)),
+  ]);
+  const file = [base, ...candidates].find((path) => path.startsWith(source + '/') && isFile(path));
+  if (file) return file;
+  const entries = existsSync(source) ? readdirSync(source).filter((entry) => !entry.startsWith('.')) : [];
+  const shown = entries.sort().slice(0, NAMES_MAX).join(', ') + (entries.length > NAMES_MAX ? ', ...' : '');
+  throw new WorkerError(
+    'HandlerNotFound',
+    `the handler is "${name}", but there is no module ${modulePath}.ts, .js, .mjs or .cjs in the source; it has: ${shown || 'no files'}`,
+  );
+}
+
+/** What lies at a dotted path and the object it was taken from; undefined where nothing does. */
+function valueAt(root, path) {
+  let owner;
+  let value = root;
+  for (const name of path.split('.')) {
+    if (value === null || value === undefined || !(name in Object(value))) return undefined;
+    owner = value;
+    value = value[name];
+  }
+  return { owner, value };
+}
+
+const functionsOf = (exports) =>
+  Object.entries(exports ?? {}).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []));
+
+// ---- one input
+
+let running; // {id, attempt, began, end(error)}: the input that runs.
+let isStopping = false;
+let isLeaving = false; // process.exit was called in user code and its last words are on their way.
+const waiting = [];
+
+function next() {
+  if (running || isLeaving) return;
+  if (isStopping) return leave(0);
+  const input = waiting.shift();
+  if (input) void run(...input);
+}
+
+async function run(header, payload) {
+  const input = { id: header.input_id, attempt: header.attempt, began: process.hrtime.bigint(), end: undefined };
+  // What ends an input other than its own return: a cancel, an uncaught exception, process.exit.
+  const ended = new Promise((_, reject) => (input.end = reject));
+  ended.catch(() => {});
+  running = input;
+  let value;
+  let error;
+  try {
+    const { args, kwargs } = readArguments(header, payload);
+    input.began = process.hrtime.bigint();
+    const called = inputs.run(input, callHandler, args, kwargs);
+    value = isThenable(called) ? await Promise.race([called, ended]) : called;
+  } catch (thrown) {
+    error = { thrown };
+  }
+  if (isLeaving) return;
+  const run_us = Number((process.hrtime.bigint() - input.began) / 1000n);
+  let encoded;
+  if (!error) {
+    try {
+      encoded = encodeResult(value);
+    } catch (thrown) {
+      error = { thrown };
+    }
+  }
+  flushLogs();
+  const outcome = { type: 'success', input_id: input.id, attempt: input.attempt, run_us };
+  if (!error) send({ ...outcome, format: 'json' }, encoded);
+  else send({ ...outcome, type: 'failure', error: describe(error.thrown) });
+  running = undefined;
+  if (waiting.length > 0 || isStopping) next();
+}
+
+const isThenable = (value) => typeof value === 'object' && value !== null && typeof value.then === 'function';
+
+function callHandler(args, kwargs) {
+  return kwargs ? handler(...args, kwargs) : handler(...args);
+}
+
+/** The positional arguments, and the keyword arguments where there are any: they become one last object. */
+function readArguments(header, payload) {
+  if (header.format !== 'json') {
+    throw new WorkerError('FormatNotSupported', `this worker reads arguments as json, not as ${header.format}`);
+  }
+  if (payload.byteLength === 0) return { args: [] };
+  let values;
+  try {
+    values = JSON.parse(payload.toString());
+  } catch (error) {
+    throw new WorkerError('ArgumentsNotReadable', `the arguments cannot be read: ${error.message}`);
+  }
+  const args = values?.args ?? [];
+  const kwargs = values?.kwargs ?? {};
+  const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (!isObject(values) || !Array.isArray(args) || !isObject(kwargs)) {
+    throw new WorkerError(
+      'ArgumentsNotReadable',
+      'the arguments cannot be read: not of the form {"args": [...], "kwargs": {...}}',
+    );
+  }
+  for (const _ in kwargs) return { args, kwargs };
+  return { args };
+}
+
+// ---- results
+
+/** JSON of a result. A function that returns nothing returns null, as in Python. */
+function encodeResult(value) {
+  if (value === undefined) return 'null';
+  let text;
+  try {
+    if (isGenerator(value)) {
+      throw new Error(
+        'the function returned a generator; results are not streamed for this call. Return an array, for example [...it]',
+      );
+    }
+    text = JSON.stringify(value);
+  } catch (error) {
+    throw notSerializable(culprit(value) ?? (error instanceof RangeError ? 'the result is nested too deeply for JSON' : error.message));
+  }
+  // JSON.stringify loses some values without a word; what they leave behind says whether to look closer.
+  if (text === undefined || /null|\{\}|\\ud[89a-f]/.test(text)) {
+    const problem = culprit(value);
+    if (problem) throw notSerializable(problem);
+  }
+  const bytes = Buffer.byteLength(text);
+  const bytesMax = frameBytesMax - 4096;
+  if (bytes > bytesMax) {
+    throw new WorkerError(
+      'ResultTooLarge',
+      `the result is ${bytes} bytes of JSON; at most ${bytesMax} may be returned. Return less, or write it to a volume and return its path`,
+    );
+  }
+  return text;
+}
+
+const notSerializable = (message) => new WorkerError('ResultNotSerializable', message);
+
+const isGenerator = (value) =>
+  /^\[object (Async)?Generator\]$/.test(Object.prototype.toString.call(value));
+
+/** Which part of a value JSON cannot carry, and what to do; undefined where there is none. */
+function culprit(root) {
+  // Iterators, not recursion: a value may be deeper than the stack. `way` is the keys that led here.
+  const levels = [[[undefined, root]].values()];
+  const above = [];
+  const way = [];
+  while (levels.length > 0) {
+    const step = levels.at(-1).next();
+    if (step.done) {
+      levels.pop();
+      above.pop();
+      continue;
+    }
+    const [key, value] = step.value;
+    way.length = levels.length - 1;
+    way.push(key);
+    if (typeof value === 'object' && value !== null && typeof value.toJSON !== 'function') {
+      if (above.includes(value)) return `${place(way)} contains itself: a circle cannot be written as JSON`;
+      const problem = problemOfObject(value);
+      if (problem) return `${place(way)} ${problem}`;
+      above.push(value);
+      levels.push((Array.isArray(value) ? value.entries() : Object.entries(value).values()));
+      continue;
+    }
+    const problem = problemOf(value);
+    if (problem) return `${place(way)} ${problem}`;
+  }
+  return undefined;
+}
+
+const place = (way) =>
+  'result' +
+  way
+    .slice(1)
+    .map((key) => `[${JSON.stringify(key).slice(0, 80)}]`)
+    .join('');
+
+function problemOf(value) {
+  if (typeof value === 'bigint') return 'is a BigInt, which JSON cannot carry. Return String(...) or Number(...) of it';
+  if (typeof value === 'function' || typeof value === 'symbol') return `is a ${typeof value}, which JSON cannot carry`;
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    return `is ${value}, which JSON cannot carry. Return null, or a string`;
+  }
+  if (typeof value === 'string' && !(value.isWellFormed?.() ?? true)) {
+    return 'is text with a lone surrogate, which is not valid Unicode';
+  }
+  return undefined;
+}
+
+function problemOfObject(value) {
+  const hints = [
+    [Map, 'Return Object.fromEntries(...) of it'],
+    [Set, 'Return an array of it'],
+    [Promise, 'Await it'],
+    [Error, 'Throw it, or return its message'],
+    [RegExp, 'Return its source'],
+    [ArrayBuffer, 'Return base64 text of it'],
+  ];
+  for (const [type, hint] of hints) {
+    if (value instanceof type && Object.keys(value).length === 0) {
+      return `is of type ${type.name}, which JSON cannot carry. ${hint}`;
+    }
+  }
+  if (isGenerator(value)) return 'is a generator, which JSON cannot carry. Return an array of it';
+  return undefined;
+}
+
+// ---- errors
+
+/** `{type, message, traceback}` of whatever was thrown, without the worker's and Node's own frames. */
+function describe(thrown) {
+  try {
+    if (thrown instanceof WorkerError) {
+      return { type: thrown.name, message: cut(thrown.message, MESSAGE_LENGTH_MAX), traceback: '' };
+    }
+    if (!isErrorLike(thrown)) {
+      const text = typeof thrown === 'string' ? thrown : (safeJson(thrown) ?? String(thrown));
+      return { type: typeof thrown, message: cut(text, MESSAGE_LENGTH_MAX), traceback: '' };
+    }
+    return {
+      type: String(thrown.constructor?.name || thrown.name || 'Error'),
+      message: cut(String(thrown.message), MESSAGE_LENGTH_MAX),
+      traceback: cut(tracebackOf(thrown, new Set()), TRACEBACK_LENGTH_MAX),
+    };
+  } catch {
+    return { type: 'Error', message: 'the error could not be described', traceback: '' };
+  }
+}
+
+// Not only instanceof: errors come from other contexts too.
+const isErrorLike = (value) =>
+  typeof value === 'object' && value !== null && typeof value.message === 'string' && typeof value.stack === 'string';
+
+function safeJson(value) {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
+}
+
+function tracebackOf(error, seen) {
+  seen.add(error);
+  const lines = error.stack.split('\n');
+  // Frames of the user's, or of a package; the head may have several lines, and says where a SyntaxError is.
+  const kept = lines.filter((line) => {
+    if (!/^\s+at /.test(line)) return true;
+    return !line.includes(WORKER_FILE) && !/\(?node:|\(<anonymous>\)$|at new Promise|at async Promise/.test(line);
+  });
+  const text = kept.join('\n').replaceAll(pathToFileURL(source).href + '/', '').replaceAll(source + '/', '');
+  const parts = [codeAt(lines, kept) + text];
+  if (isErrorLike(error.cause) && !seen.has(error.cause)) parts.push(`[cause]: ${tracebackOf(error.cause, seen)}`);
+  for (const inner of Array.isArray(error.errors) ? error.errors : []) {
+    if (isErrorLike(inner) && !seen.has(inner)) parts.push(`[errors]: ${tracebackOf(inner, seen)}`);
+  }
+  return parts.join('\n');
+}
+
+/** The source line of the user's innermost frame, with a mark below, as Node prints it for an uncaught error. */
+function codeAt(_lines, kept) {
+  for (const line of kept) {
+    const [, url, row, column] = /^\s+at .*?((?:file:\/\/)?\/[^()]*?):(\d+):(\d+)\)?$/.exec(line) ?? [];
+    if (!url) continue;
+    const file = url.startsWith('file:') ? fileURLToPath(url) : url;
+    if (!file.startsWith(source + '/')) continue;
+    try {
+      const code = readFileSync(file, 'utf8').split('\n')[Number(row) - 1];
+      if (code === undefined || code.length > 400) return '';
+      return `${inside(file)}:${row}\n${code}\n${' '.repeat(Number(column) - 1)}^\n`;
+    } catch {
+      return '';
+    }
+  }
+  return '';
+}
+
+const inside = (file) => (file.startsWith(source + '/') ? file.slice(source.length + 1) : file);
+
+function cut(text, lengthMax) {
+  const whole = text.toWellFormed?.() ?? text;
+  if (whole.length <= lengthMax) return whole;
+  const half = lengthMax / 2;
+  return `${whole.slice(0, half)}\n... ${whole.length - 2 * half} characters left out ...\n${whole.slice(-half)}`;
+}
+
+// ---- user code that leaves the straight path
+
+/** An exception nobody caught ends the input that it belongs to; without one it is only printed. */
+function onUncaught(thrown) {
+  const input = inputs.getStore() ?? running;
+  if (input && input === running) return input.end(thrown);
+  const { type, message, traceback } = describe(thrown);
+  console.error(`uncaught exception outside an input: ${traceback || `${type}: ${message}`}`);
+}
+
+/**
+ * process.exit in user code: the input fails and says so, then the process really ends. It ends within this call
+ * where the socket takes the last frame at once; else user code is unwound, and the process ends once it is sent.
+ */
+function onExitCalled(code = process.exitCode ?? 0) {
+  if (isLeaving) throw new WorkerError('ProcessExit', 'process.exit was called');
+  isLeaving = true;
+  flushLogs();
+  const message = `user code called process.exit(${code})`;
+  const error = { type: 'ProcessExit', message, traceback: '' };
+  if (running) {
+    const run_us = Number((process.hrtime.bigint() - running.began) / 1000n);
+    send({ type: 'failure', input_id: running.id, attempt: running.attempt, error, run_us });
+  } else if (!handler) {
+    send({ type: 'init_failed', error });
+  }
+  if (socket.writableLength === 0) exit(code);
+  socket.end(() => exit(code));
+  throw new WorkerError('ProcessExit', message);
+}
+
+function leave(code) {
+  isLeaving = true;
+  flushLogs();
+  socket.end(() => exit(code));
+}
+
+// ---- the conversation
+
+async function start(header) {
+  const began = performance.now();
+  source = resolvePath(header.source);
+  frameBytesMax = header.frame_bytes_max ?? frameBytesMax;
+  process.argv = [process.argv[0], header.handler];
+  try {
+    process.chdir(source);
+  } catch {
+    // The load says what is missing.
+  }
+  try {
+    handler = await load(header.handler);
+  } catch (error) {
+    if (isLeaving) return;
+    flushLogs();
+    send({ type: 'init_failed', error: await describeLoad(error) });
+    return leave(1);
+  }
+  flushLogs();
+  send({ type: 'ready', init_ms: Math.round(performance.now() - began) });
+  next();
+}
+
+/** Node's own SyntaxError of an import does not say where it is; `node --check` does. */
+async function describeLoad(error) {
+  const described = describe(error);
+  if (error instanceof SyntaxError && !/:\d+/.test(described.traceback.split('\n')[0] ?? '')) {
+    described.traceback = described.traceback || `${described.type}: ${described.message}`;
+  }
+  return described;
+}
+
+function take(header, payload) {
+  switch (header.type) {
+    case 'input':
+      if (running || waiting.length > 0 || isStopping) waiting.push([header, payload]);
+      else void run(header, payload);
+      return;
+    case 'start':
+      void start(header);
+      return;
+    case 'cancel': {
+      if (running?.id === header.input_id) return running.end(cancellation());
+      const index = waiting.findIndex(([input]) => input.input_id === header.input_id);
+      if (index < 0) return;
+      const [[input]] = waiting.splice(index, 1);
+      const error = describe(cancellation());
+      send({ type: 'failure', input_id: input.input_id, attempt: input.attempt, error, run_us: 0 });
+      return;
+    }
+    case 'stop':
+      isStopping = true;
+      if (!handler) exit(0);
+      next();
+  }
+}
+
+process.on('uncaughtException', onUncaught);
+process.on('unhandledRejection', onUncaught);
+process.on('SIGTERM', () => {
+  isStopping = true;
+  if (!handler) exit(0);
+  next();
+});
+process.exit = onExitCalled;
+for (const [name, fd] of [['stdout', 1], ['stderr', 2]]) {
+  const stream = new LogStream(name, fd);
+  Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => stream });
+}
+
+const token = process.env.BERTH_RUN_TOKEN ?? '';
+// So that user code that prints its environment does not print it.
+delete process.env.BERTH_RUN_TOKEN;
+send({ type: 'hello', token, runtime: 'node', version: process.versions.node, pid: process.pid });
+socket.on('data', (chunk) => receive(chunk, take));
+// The runner is gone: nobody pays for or hears of what runs here.
+socket.on('error', () => exit(1));
+socket.on('close', () => isLeaving || exit(1));

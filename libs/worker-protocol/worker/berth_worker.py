@@ -1,0 +1,594 @@
+"""Berth's Python worker: runs one function inside a container, on Python 3.8 or newer with nothing installed.
+
+It connects to its runner, says hello with the run token, imports `module:function` from the source folder, and
+then answers inputs until it is told to stop. The frames are described in the README of libs/worker-protocol.
+
+The main thread reads the socket while it is idle and runs user code itself, so that a warm input costs no hand-over
+between threads. While user code runs, the kernel says by SIGIO that the runner has sent something (cancel, stop);
+the signal's handler runs in the main thread, in the middle of user code, and can raise there.
+
+What makes a cold start slow is imports, so hello goes out before anything but built-in modules is loaded, and
+what only failures need lies in berth_worker_report.py.
+"""
+
+import sys
+import _signal
+import _socket
+import _thread
+import os
+import time
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+LOG_BYTES_MAX = 65536
+COPY_BYTES_MAX = 65536
+
+
+class InputCancellation(BaseException):
+    """The input was cancelled. Not an Exception, so that user code's `except Exception` lets it pass."""
+
+
+class Channel:
+    """The socket: frames out from any thread, frames in for the main thread."""
+
+    def __init__(self, address):
+        if address.startswith("tcp://"):
+            host, port = address[6:].rsplit(":", 1)
+            family, kind, protocol, _, target = _socket.getaddrinfo(
+                host.strip("[]"), int(port), 0, _socket.SOCK_STREAM
+            )[0]
+            self.socket = _socket.socket(family, kind, protocol)
+            self.socket.connect(target)
+            self.socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        else:
+            self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+            self.socket.connect(address)
+        os.set_inheritable(self.socket.fileno(), False)
+        self.received = bytearray()
+        self.frame_bytes_max = 64 * 1024 * 1024
+        self.lock = _thread.allocate_lock()
+        self.sender = None
+        self.deferred = []
+        # Raised in the main thread once it is no longer in the middle of a frame; see send.
+        self.postponed = None
+        self.main = _thread.get_ident()
+
+    def send(self, header, payload=b""):
+        """Sends one frame whole. Where a signal wants to raise meanwhile, it does so once the frame is out."""
+        header = header.encode()
+        length = 4 + len(header) + len(payload)
+        head = length.to_bytes(4, "big") + len(header).to_bytes(4, "big") + header
+        pieces = (head + payload,) if len(payload) <= COPY_BYTES_MAX else (head, payload)
+
+        me = _thread.get_ident()
+        if self.sender == me:
+            # A signal handler or a finalizer of the user's prints in the middle of a frame.
+            self.deferred.append(pieces)
+            return
+        with self.lock:
+            self.sender = me
+            try:
+                for piece in pieces:
+                    self.socket.sendall(piece)
+                while self.deferred:
+                    for piece in self.deferred.pop(0):
+                        self.socket.sendall(piece)
+            except OSError:
+                os._exit(1)  # The runner is gone: nobody pays for or hears of what runs here.
+            finally:
+                self.sender = None
+        if self.postponed is not None and me == self.main:
+            postponed, self.postponed = self.postponed, None
+            raise postponed
+
+    def receive(self):
+        """The next frame as (header, payload); waits for it. Ends the process where the runner is gone."""
+        received = self.received
+        if not received:
+            # Mostly one read is one frame: no copy but its pieces.
+            chunk = self.socket.recv(65536)
+            if not chunk:
+                os._exit(1)
+            if len(chunk) >= 8 and 4 + int.from_bytes(chunk[:4], "big") == len(chunk):
+                end = 8 + int.from_bytes(chunk[4:8], "big")
+                return loads(chunk[8:end].decode()), chunk[end:]
+            received += chunk
+        while True:
+            frame = self.cut()
+            if frame:
+                return frame
+            chunk = self.socket.recv(1 << 20 if len(received) > 65536 else 65536)
+            if not chunk:
+                os._exit(1)
+            received += chunk
+
+    def receive_waiting(self):
+        """All whole frames that are there, without waiting."""
+        while True:
+            try:
+                chunk = self.socket.recv(65536, _socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            if not chunk:
+                os._exit(1)
+            self.received += chunk
+        frames = []
+        while True:
+            frame = self.cut()
+            if not frame:
+                return frames
+            frames.append(frame)
+
+    def cut(self):
+        received = self.received
+        if len(received) < 8:
+            return None
+        end = 4 + int.from_bytes(received[:4], "big")
+        if len(received) < end:
+            return None
+        header_end = 8 + int.from_bytes(received[4:8], "big")
+        frame = loads(received[8:header_end].decode()), bytes(received[header_end:end])
+        del received[:end]
+        return frame
+
+
+class Worker:
+    def __init__(self, channel):
+        self.channel = channel
+        self.input_id = None  # The input that runs, in the main thread.
+        self.task = None  # The asyncio task of an input whose handler is async.
+        self.loop = None
+        self.is_interruptible = False
+        self.is_cancelled = False
+        self.is_starting = False
+        self.is_stopping = False
+        self.waiting = []  # Inputs that came while another ran.
+        self.source = ""
+        self.handler = None
+
+    # ---- what the runner says
+
+    def start(self, header):
+        """Imports the handler. False where that failed, which the runner was told."""
+        began = time.perf_counter()
+        self.source = header["source"]
+        self.channel.frame_bytes_max = header.get("frame_bytes_max", self.channel.frame_bytes_max)
+        # The worker's own folder is there because it is the script's: user code must not find it.
+        if sys.path and sys.path[0] == FOLDER:
+            del sys.path[0]
+        sys.path.insert(0, self.source)
+        sys.argv = [header["handler"]]
+        try:
+            os.chdir(self.source)
+        except OSError:
+            pass  # Found by sys.path alone, or the import says what is missing.
+
+        self.is_starting = True
+        self.listen_for_signals()
+        try:
+            self.handler = resolve(header["handler"], self.source)
+        except BaseException as error:
+            self.is_starting = False
+            self.stop_listening_for_signals()
+            flush_logs()
+            self.send_with_error({"type": "init_failed"}, error)
+            return False
+        self.is_starting = False
+        self.stop_listening_for_signals()
+        flush_logs()
+        init_ms = round((time.perf_counter() - began) * 1000)
+        self.channel.send('{"type":"ready","init_ms":%d}' % init_ms)
+        return True
+
+    def serve(self):
+        """Runs inputs until it is told to stop. Inputs that wait then go back: they have no outcome."""
+        while not self.is_stopping:
+            header, payload = self.waiting.pop(0) if self.waiting else self.channel.receive()
+            kind = header["type"]
+            if kind == "input":
+                self.run_input(header, payload)
+            elif kind == "stop":
+                return
+            elif kind == "cancel":
+                self.heard(header, payload)
+
+    def heard(self, header, payload):
+        """Takes a frame that came while something else was going on; true if what runs is cancelled."""
+        kind = header["type"]
+        if kind == "input":
+            self.waiting.append((header, payload))
+        elif kind == "stop":
+            if self.is_starting:
+                os._exit(0)
+            self.is_stopping = True
+        elif kind == "cancel":
+            if header["input_id"] == self.input_id:
+                return True
+            for index, (waiting, _) in enumerate(self.waiting):
+                if waiting["input_id"] == header["input_id"]:
+                    del self.waiting[index]
+                    self.send_with_error(outcome(waiting, "failure"), InputCancellation("the input was cancelled"))
+                    break
+        return False
+
+    # ---- one input
+
+    def run_input(self, header, payload):
+        # Threads print in the name of the input that runs: one at a time, so they need not inherit a context.
+        self.input_id = header["input_id"]
+        self.is_cancelled = False
+        result = None
+        error = None
+        began = time.perf_counter_ns()
+        try:
+            try:
+                self.is_interruptible = True
+                # A frame that came before this line waits in the buffer or the socket; one that comes later signals.
+                self.listen_for_signals()
+                args, kwargs = arguments(header, payload)
+                began = time.perf_counter_ns()
+                result = self.handler(*args, **kwargs)
+                if type(result) not in PLAIN and is_awaitable(result):
+                    result = self.run_async(result)
+            finally:
+                self.is_interruptible = False
+        except BaseException as raised:
+            self.is_interruptible = False
+            error = raised
+        run_us = (time.perf_counter_ns() - began) // 1000
+        self.stop_listening_for_signals()
+
+        encoded = None
+        if error is None:
+            try:
+                encoded = encode(result)
+                if len(encoded) > self.channel.frame_bytes_max - 4096:
+                    limit = self.channel.frame_bytes_max - 4096
+                    raise report().ResultTooLarge(
+                        "the result is %d bytes of JSON; at most %d may be returned. Return less, or write it to a "
+                        "volume and return its path" % (len(encoded), limit)
+                    )
+            except BaseException as raised:
+                error = raised
+                if not isinstance(error, report().ResultTooLarge):
+                    error = report().not_serializable(result, raised)
+        flush_logs()
+        if error is None:
+            self.channel.send(
+                '{"type":"success","input_id":%s,"attempt":%d,"format":"json","run_us":%d}'
+                % (dumps(self.input_id), header["attempt"], run_us),
+                encoded,
+            )
+        else:
+            failure = outcome(header, "failure")
+            failure["run_us"] = run_us
+            if self.is_cancelled and type(error).__name__ == "CancelledError":
+                error = InputCancellation("the input was cancelled")
+            self.send_with_error(failure, error)
+        self.input_id = None
+        error = result = None  # Else this frame and the traceback keep each other alive.
+
+    def run_async(self, awaitable):
+        """Awaits on one loop for all inputs, so that sessions and pools that user code keeps stay usable."""
+        import asyncio
+
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        # From here a cancel goes to the task, not to whatever line of asyncio the main thread is in.
+        self.is_interruptible = False
+
+        async def awaited():
+            return await awaitable
+
+        self.task = self.loop.create_task(awaited())
+        if self.is_cancelled:
+            self.task.cancel()
+        try:
+            return self.loop.run_until_complete(self.task)
+        finally:
+            self.task = None
+
+    def send_with_error(self, header, error):
+        try:
+            header["error"] = report().describe(error, self.source, os.path.abspath(__file__))
+        except BaseException as broken:  # An exception class of the user's that cannot even be looked at.
+            header["error"] = {
+                "type": type(error).__name__,
+                "message": "the exception could not be described (%s)" % type(broken).__name__,
+                "traceback": "",
+            }
+        self.channel.send(dumps(header))
+
+    # ---- signals, all in the main thread
+
+    def listen_for_signals(self):
+        set_flags(self.channel.socket.fileno(), F_SETFL, FLAGS_ASYNC)
+        # A cancel that came before: nothing will signal it.
+        if self.channel.received or self.has_more():
+            self.on_sigio()
+
+    def stop_listening_for_signals(self):
+        set_flags(self.channel.socket.fileno(), F_SETFL, FLAGS_SYNC)
+
+    def has_more(self):
+        try:
+            return len(self.channel.socket.recv(1, PEEK)) >= 0
+        except BlockingIOError:
+            return False
+
+    def on_sigio(self, *_):
+        if self.input_id is None and not self.is_starting:
+            return  # Between inputs; receive() will read it.
+        for header, payload in self.channel.receive_waiting():
+            if self.heard(header, payload) and not self.is_cancelled:
+                self.is_cancelled = True
+                if self.task is not None:
+                    # The loop may sleep: this also wakes it.
+                    self.loop.call_soon_threadsafe(self.task.cancel)
+                elif self.is_interruptible:
+                    self.is_interruptible = False
+                    cancellation = InputCancellation("the input was cancelled")
+                    if self.channel.sender != self.channel.main:
+                        raise cancellation
+                    self.channel.postponed = cancellation
+
+    def on_sigterm(self, *_):
+        self.is_stopping = True
+        if self.is_starting:
+            os._exit(0)
+        if self.input_id is None:
+            raise SystemExit(0)
+
+
+def outcome(header, kind):
+    return {"type": kind, "input_id": header["input_id"], "attempt": header["attempt"], "run_us": 0}
+
+
+def report():
+    """The part that only failures need. Neither it nor what it imports is looked for among the user's files."""
+    module = sys.modules.get("berth_worker_report")
+    if module is None:
+        path = sys.path
+        sys.path = [FOLDER] + [entry for entry in path if entry and entry != worker.source]
+        try:
+            import berth_worker_report as module
+        finally:
+            sys.path = path
+    return module
+
+
+def arguments(header, payload):
+    if header["format"] != "json":
+        raise report().FormatNotSupported(
+            "this worker reads arguments as json, not as %s" % header["format"]
+        )
+    if not payload:
+        return (), {}
+    try:
+        values = loads(payload.decode())
+        args = values.get("args") or ()
+        kwargs = values.get("kwargs") or {}
+        if type(values) is dict and isinstance(args, (list, tuple)) and type(kwargs) is dict:
+            return args, kwargs
+        problem = "not of the form {\"args\": [...], \"kwargs\": {...}}"
+    except RecursionError:
+        problem = "nested too deeply for this Python"
+    except (ValueError, AttributeError) as error:
+        problem = str(error)
+    raise report().ArgumentsNotReadable("the arguments cannot be read: %s" % problem)
+
+
+def is_awaitable(result):
+    return hasattr(result, "__await__")
+
+
+def resolve(handler, source):
+    """The callable that `module:function` names. Raises what the user's module raises, or HandlerNotFound."""
+    module_name, colon, path = handler.partition(":")
+    if not colon or not module_name or not path:
+        raise report().HandlerNotFound(
+            'the handler is "%s"; it must be "module:function", for example "main:hello"' % handler
+        )
+    try:
+        __import__(module_name)
+    except ModuleNotFoundError as error:
+        # Only where the handler's own module is what is missing: else the user's import is wrong.
+        if error.name and (module_name + ".").startswith(error.name + "."):
+            raise report().module_missing(handler, module_name, source) from None
+        raise
+    target = sys.modules[module_name]
+    for name in path.split("."):
+        try:
+            target = getattr(target, name)
+        except AttributeError:
+            raise report().function_missing(handler, sys.modules[module_name]) from None
+    if not callable(target):
+        raise report().HandlerNotFound(
+            '"%s" is of type %s, which cannot be called' % (handler, type(target).__name__)
+        )
+    return target
+
+
+# ---- what user code prints
+
+
+def log_streams(worker):
+    """Text streams for sys.stdout and sys.stderr that send what is written as log frames, line by line.
+
+    What subprocesses and C code write to descriptors 1 and 2 is not seen here: it goes to the container's output.
+    """
+    import io
+
+    class LogBytes(io.RawIOBase):
+        """The `buffer` of a log stream. Holds what is not a whole line yet."""
+
+        def __init__(self, stream, descriptor):
+            self.head = '{"type":"log","stream":"%s","input_id":' % stream
+            self.descriptor = descriptor
+            self.held = bytearray()
+            self.lock = _thread.RLock()
+
+        def writable(self):
+            return True
+
+        def fileno(self):
+            return self.descriptor
+
+        def write(self, data):
+            data = bytes(data)
+            end = data.rfind(b"\n") + 1
+            with self.lock:
+                if end == 0:
+                    self.held += data
+                    if len(self.held) < LOG_BYTES_MAX:
+                        return len(data)
+                    lines = bytes(self.held)
+                    self.held = bytearray()
+                elif self.held:
+                    lines = bytes(self.held) + data[:end]
+                    self.held = bytearray(data[end:])
+                else:
+                    lines = data[:end]
+                    self.held += data[end:]
+                self.send(lines)
+            return len(data)
+
+        def flush(self):
+            if self.held:
+                with self.lock:
+                    lines = bytes(self.held)
+                    self.held = bytearray()
+                    if lines:
+                        self.send(lines)
+
+        def send(self, lines):
+            input_id = worker.input_id
+            header = self.head + ("null}" if input_id is None else dumps(input_id) + "}")
+            at = 0
+            while at < len(lines):
+                end = min(at + LOG_BYTES_MAX, len(lines))
+                while end < len(lines) and end > at + LOG_BYTES_MAX - 4 and lines[end] & 0xC0 == 0x80:
+                    end -= 1  # Not in the middle of a character.
+                worker.channel.send(header, lines[at:end])
+                at = end
+
+    class LogText(io.TextIOBase):
+        def __init__(self, stream, descriptor):
+            self.buffer = LogBytes(stream, descriptor)
+            self.name = "<%s>" % stream
+            self.mode = "w"
+
+        encoding = "utf-8"
+        errors = "backslashreplace"
+
+        def writable(self):
+            return True
+
+        def fileno(self):
+            return self.buffer.descriptor
+
+        def write(self, text):
+            if not isinstance(text, str):
+                raise TypeError("write() argument must be str, not %s" % type(text).__name__)
+            self.buffer.write(text.encode("utf-8", "backslashreplace"))
+            return len(text)
+
+        def flush(self):
+            self.buffer.flush()
+
+        def close(self):
+            self.flush()  # User code that closes its standard output must not take the next input's.
+
+        def reconfigure(self, **_):
+            """As TextIOWrapper's; lines go out at once in any case."""
+
+    return LogText("stdout", 1), LogText("stderr", 2)
+
+
+worker = None
+streams = ()
+
+
+def flush_logs():
+    for stream in streams:
+        if stream.buffer.held:
+            stream.buffer.flush()
+
+
+# ---- start of the process
+
+
+def prepare():
+    """Loads what inputs need. Comes after hello, so that the runner answers meanwhile."""
+    global loads, dumps, encode, set_flags, F_SETFL, FLAGS_SYNC, FLAGS_ASYNC, PEEK, PLAIN
+    import fcntl
+    import json
+
+    loads = json.loads
+    dumps = json.dumps
+    encode_text = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
+    def encode(value):
+        return encode_text(value).encode()
+
+    set_flags = fcntl.fcntl
+    F_SETFL = fcntl.F_SETFL
+    PEEK = _socket.MSG_PEEK | _socket.MSG_DONTWAIT
+    # The types of results that are certainly no awaitables.
+    PLAIN = frozenset((type(None), bool, int, float, str, list, dict, tuple))
+
+
+def own_signals(worker):
+    """SIGIO to the main thread whenever the runner sends while user code runs; SIGTERM is a stop."""
+    global FLAGS_SYNC, FLAGS_ASYNC
+    import fcntl
+
+    descriptor = worker.channel.socket.fileno()
+    FLAGS_SYNC = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~fcntl.FASYNC
+    FLAGS_ASYNC = FLAGS_SYNC | fcntl.FASYNC
+    _signal.signal(_signal.SIGIO, worker.on_sigio)
+    _signal.signal(_signal.SIGTERM, worker.on_sigterm)
+    f_setown_ex = 15
+    try:
+        # To this thread, not to any: only a signal here ends the main thread's own system call.
+        from _thread import get_native_id
+        import struct
+
+        fcntl.fcntl(descriptor, f_setown_ex, struct.pack("ii", 0, get_native_id()))
+    except (ImportError, OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+
+
+def leave_to_child(worker):
+    """A fork of user code has no part in the conversation: it prints to the container's output."""
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    worker.channel.socket.close()
+
+
+def main():
+    global streams, worker
+    channel = Channel(os.environ["BERTH_SOCKET"])
+    # Popped, so that user code that prints its environment does not print it.
+    token = os.environ.pop("BERTH_RUN_TOKEN", "")
+    version = "%d.%d.%d" % sys.version_info[:3]
+    text = '{"type":"hello","token":"%s","runtime":"python","version":"%s","pid":%d}'
+    quoted = token.replace("\\", "\\\\").replace('"', '\\"')
+    channel.send(text % (quoted, version, os.getpid()))
+
+    prepare()
+    worker = Worker(channel)
+    own_signals(worker)
+    os.register_at_fork(after_in_child=lambda: leave_to_child(worker))
+    streams = log_streams(worker)
+    sys.stdout, sys.stderr = streams
+    header, _ = channel.receive()
+    if header["type"] != "start":
+        sys.exit(0)
+    if not worker.start(header):
+        flush_logs()
+        os._exit(1)
+    worker.serve()
+
+
+if __name__ == "__main__":
+    main()
