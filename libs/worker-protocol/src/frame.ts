@@ -61,7 +61,7 @@ function encodeHead(header: string, payloadBytes: number, roomBytes: number, fra
   const head = Buffer.allocUnsafe(PREFIX_BYTES + headerBytes + roomBytes);
   head.writeUInt32BE(length, 0);
   head.writeUInt32BE(headerBytes, 4);
-  head.write(header, PREFIX_BYTES, headerBytes, "utf8");
+  head.write(header, PREFIX_BYTES, headerBytes, 'utf8');
   return head;
 }
 
@@ -170,7 +170,7 @@ export class FrameDecoder {
   #frame(buffer: Buffer, at: number, frameBytes: number): Frame {
     const headerEnd = at + PREFIX_BYTES + buffer.readUInt32BE(at + 4);
     return {
-      header: buffer.toString("utf8", at + PREFIX_BYTES, headerEnd),
+      header: buffer.toString('utf8', at + PREFIX_BYTES, headerEnd),
       payload: buffer.subarray(headerEnd, at + frameBytes),
     };
   }

@@ -102,6 +102,11 @@ export class WorkerServer {
     return this.#address;
   }
 
+  get isListening(): boolean {
+    return this.#server.listening;
+  }
+
+  /** For `listenForWorker`. */
   async listen(): Promise<void> {
     const { at } = this.#options;
     await new Promise<void>((resolve, reject) => {
@@ -246,10 +251,7 @@ export class WorkerConnection {
     if (this.#closed) return Promise.resolve({ kind: 'lost', closed: this.#closed });
     if (!this.#isReady) throw new Error('the worker is not ready');
     if (this.#running.has(inputId)) throw new Error(`input ${inputId} is running in this worker already`);
-    this.#send(
-      { type: 'input', input_id: inputId, call_id: callId, attempt, format, traceparent },
-      payload,
-    );
+    this.#send({ type: 'input', input_id: inputId, call_id: callId, attempt, format, traceparent }, payload);
     return new Promise((settle) => this.#running.set(inputId, { attempt, settle }));
   }
 

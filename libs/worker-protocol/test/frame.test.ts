@@ -71,9 +71,9 @@ test.each([
 ])('refuses a frame with %s at its prefix', (_, prefix, message) => {
   const decoder = new FrameDecoder({ frameBytesMax: 1024, headerBytesMax: 256 });
   expect(() => decoder.push(Buffer.from(prefix), () => {})).toThrow(ProtocolError);
-  expect(() => decode(Buffer.from(prefix), [1, 5], new FrameDecoder({ frameBytesMax: 1024, headerBytesMax: 256 }))).toThrow(
-    message,
-  );
+  expect(() =>
+    decode(Buffer.from(prefix), [1, 5], new FrameDecoder({ frameBytesMax: 1024, headerBytesMax: 256 })),
+  ).toThrow(message);
 });
 
 test('large payloads are written without a copy and small ones in one piece', async () => {
@@ -88,5 +88,7 @@ test('large payloads are written without a copy and small ones in one piece', as
 });
 
 test('a frame too large to send is refused', () => {
-  expect(() => encodeFrame('{}', Buffer.alloc(100), 64)).toThrow(/a frame of 106 bytes is larger than the 64/);
+  expect(() => encodeFrame('{}', Buffer.alloc(100), 64)).toThrow(
+    /a frame of 106 bytes is larger than the 64/,
+  );
 });

@@ -28,6 +28,7 @@ export interface LiveWorker {
   /** The exit code, or the signal that ended it. */
   exited: Promise<number | string>;
   call: (args?: unknown[], kwargs?: Record<string, unknown>) => Promise<InputOutcome>;
+  closedReason: () => Promise<string>;
   close: () => Promise<void>;
 }
 
@@ -103,6 +104,7 @@ export async function liveWorker(runtime: Runtime, options: LiveOptions): Promis
     output: () => output,
     exited,
     call: (args, kwargs) => connection.sendInput(newInput(), json(args, kwargs)),
+    closedReason: async () => (await connection.closed).reason,
     close: async () => {
       connection.close();
       server.close();

@@ -26,8 +26,14 @@ test.each([
   ['{"type":"success","input_id":1}', /"input_id" of a success frame must be a string/],
   ['{"type":"success","input_id":"a","attempt":-1}', /"attempt" of a success frame must be an integer/],
   ['{"type":"success","input_id":"a","attempt":1,"format":"json","run_us":0.5}', /"run_us"/],
-  ['{"type":"failure","input_id":"a","attempt":1,"error":"x"}', /"error" of a failure frame must be an object/],
-  ['{"type":"failure","input_id":"a","attempt":1,"error":{"type":"a","message":1,"traceback":""}}', /all strings/],
+  [
+    '{"type":"failure","input_id":"a","attempt":1,"error":"x"}',
+    /"error" of a failure frame must be an object/,
+  ],
+  [
+    '{"type":"failure","input_id":"a","attempt":1,"error":{"type":"a","message":1,"traceback":""}}',
+    /all strings/,
+  ],
   ['{"type":"log","stream":"stdin"}', /"stream" of a log frame must be one of stdout, stderr/],
   ['{"type":"hello","token":"t","runtime":"perl"}', /"runtime"/],
 ])('refuses %s', (header, message) => {

@@ -120,7 +120,12 @@ describe.each<Runtime>(['python', 'node'])('%s', (runtime) => {
   afterEach(async () => expect(valueOf(await worker.call(['echo', 'alive']))).toBe('alive'));
 
   test.each<[string, unknown[], Record<string, unknown>, unknown]>([
-    ['echo', [{ a: [1, 2.5, null, true, 'ü', '\u{1f40d}'] }], {}, { a: [1, 2.5, null, true, 'ü', '\u{1f40d}'] }],
+    [
+      'echo',
+      [{ a: [1, 2.5, null, true, 'ü', '\u{1f40d}'] }],
+      {},
+      { a: [1, 2.5, null, true, 'ü', '\u{1f40d}'] },
+    ],
     ['echo', [''], {}, ''],
     ['add', [1, 2], {}, 3],
     ['add', [1], {}, 11],
@@ -209,7 +214,7 @@ describe.each<Runtime>(['python', 'node'])('%s', (runtime) => {
     for (const payload of ['{', '[1]', '{"args":1}', '{"kwargs":[1]}', '"x"']) {
       expect(errorOf(await send('json', payload)).type).toBe('ArgumentsNotReadable');
     }
-    expect(errorOf(await send('json', '[' .repeat(300_000))).type).toBe('ArgumentsNotReadable');
+    expect(errorOf(await send('json', '['.repeat(300_000))).type).toBe('ArgumentsNotReadable');
   });
 
   test('10,000 inputs in sequence each get their own answer, and memory stays', async () => {

@@ -8,9 +8,10 @@
  * One input runs at a time. Code that does not await cannot be interrupted: a cancel reaches it when it awaits.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join, resolve as resolvePath } from 'node:path';
+import { extname, join, resolve as resolvePath } from 'node:path';
 import { Writable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -19,6 +20,7 @@ const COPY_BYTES_MAX = 65536;
 const MESSAGE_LENGTH_MAX = 16 * 1024;
 const TRACEBACK_LENGTH_MAX = 128 * 1024;
 const NAMES_MAX = 20;
+const CHECK_MS_MAX = 5000;
 const EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
 
 const WORKER_FILE = fileURLToPath(import.meta.url);
@@ -121,7 +123,8 @@ class LogStream extends Writable {
     if (this.#heldBytes > 0 && this.#heldFor !== inputId) this.sendHeld();
     const end = chunk.lastIndexOf(10) + 1;
     if (end > 0) {
-      const lines = this.#heldBytes > 0 ? Buffer.concat([...this.#held, chunk.subarray(0, end)]) : chunk.subarray(0, end);
+      const lines =
+        this.#heldBytes > 0 ? Buffer.concat([...this.#held, chunk.subarray(0, end)]) : chunk.subarray(0, end);
       this.#held = [];
       this.#heldBytes = 0;
       this.#send(lines, inputId);
@@ -158,7 +161,7 @@ class LogStream extends Writable {
   }
 
   #send(lines, inputId) {
-    for (let at = 0; at < lines.byteLength; ) {
+    for (let at = 0; at < lines.byteLength;) {
       let end = Math.min(at + LOG_BYTES_MAX, lines.byteLength);
       // Not in the middle of a character.
       while (end < lines.byteLength && end > at + LOG_BYTES_MAX - 4 && (lines[end] & 0xc0) === 0x80) end--;
@@ -174,6 +177,7 @@ const flushLogs = () => logs.forEach((log) => log.sendHeld());
 
 let source = '';
 let handler;
+let loading; // The file of the handler's module, once it is found.
 
 /** The function that `module:function` names. Throws what the user's module throws, or HandlerNotFound. */
 async function load(name) {
@@ -191,8 +195,12 @@ async function load(name) {
       `${inside(file)} is TypeScript, which Node ${process.versions.node} does not run: use Node 22.18 or newer, or compile it`,
     );
   }
+  loading = file;
   const loaded = await import(pathToFileURL(file).href);
-  const found = valueAt(loaded, path) ?? valueAt(loaded.default, path);
+  const named = valueAt(loaded, path);
+  const onDefault = valueAt(loaded.default, path);
+  // The names of a CommonJS module are copies: `this` is the object that it exported.
+  const found = onDefault && (!named || named.value === onDefault.value) ? onDefault : named;
   if (typeof found?.value !== 'function') {
     const names = new Set([...functionsOf(loaded), ...functionsOf(loaded.default)]);
     const shown = [...names].sort().slice(0, NAMES_MAX).join(', ') + (names.size > NAMES_MAX ? ', ...' : '');
@@ -255,7 +263,12 @@ function next() {
 }
 
 async function run(header, payload) {
-  const input = { id: header.input_id, attempt: header.attempt, began: process.hrtime.bigint(), end: undefined };
+  const input = {
+    id: header.input_id,
+    attempt: header.attempt,
+    began: process.hrtime.bigint(),
+    end: undefined,
+  };
   // What ends an input other than its own return: a cancel, an uncaught exception, process.exit.
   const ended = new Promise((_, reject) => (input.end = reject));
   ended.catch(() => {});
@@ -297,7 +310,10 @@ function callHandler(args, kwargs) {
 /** The positional arguments, and the keyword arguments where there are any: they become one last object. */
 function readArguments(header, payload) {
   if (header.format !== 'json') {
-    throw new WorkerError('FormatNotSupported', `this worker reads arguments as json, not as ${header.format}`);
+    throw new WorkerError(
+      'FormatNotSupported',
+      `this worker reads arguments as json, not as ${header.format}`,
+    );
   }
   if (payload.byteLength === 0) return { args: [] };
   let values;
@@ -324,16 +340,19 @@ function readArguments(header, payload) {
 /** JSON of a result. A function that returns nothing returns null, as in Python. */
 function encodeResult(value) {
   if (value === undefined) return 'null';
+  if (isGenerator(value)) {
+    throw notSerializable(
+      'the function returned a generator; results are not streamed for this call. Return an array, for example [...it]',
+    );
+  }
   let text;
   try {
-    if (isGenerator(value)) {
-      throw new Error(
-        'the function returned a generator; results are not streamed for this call. Return an array, for example [...it]',
-      );
-    }
     text = JSON.stringify(value);
   } catch (error) {
-    throw notSerializable(culprit(value) ?? (error instanceof RangeError ? 'the result is nested too deeply for JSON' : error.message));
+    throw notSerializable(
+      culprit(value) ??
+        (error instanceof RangeError ? 'the result is nested too deeply for JSON' : error.message),
+    );
   }
   // JSON.stringify loses some values without a word; what they leave behind says whether to look closer.
   if (text === undefined || /null|\{\}|\\ud[89a-f]/.test(text)) {
@@ -353,8 +372,7 @@ function encodeResult(value) {
 
 const notSerializable = (message) => new WorkerError('ResultNotSerializable', message);
 
-const isGenerator = (value) =>
-  /^\[object (Async)?Generator\]$/.test(Object.prototype.toString.call(value));
+const isGenerator = (value) => /^\[object (Async)?Generator\]$/.test(Object.prototype.toString.call(value));
 
 /** Which part of a value JSON cannot carry, and what to do; undefined where there is none. */
 function culprit(root) {
@@ -377,7 +395,7 @@ function culprit(root) {
       const problem = problemOfObject(value);
       if (problem) return `${place(way)} ${problem}`;
       above.push(value);
-      levels.push((Array.isArray(value) ? value.entries() : Object.entries(value).values()));
+      levels.push(Array.isArray(value) ? value.entries() : Object.entries(value).values());
       continue;
     }
     const problem = problemOf(value);
@@ -394,8 +412,10 @@ const place = (way) =>
     .join('');
 
 function problemOf(value) {
-  if (typeof value === 'bigint') return 'is a BigInt, which JSON cannot carry. Return String(...) or Number(...) of it';
-  if (typeof value === 'function' || typeof value === 'symbol') return `is a ${typeof value}, which JSON cannot carry`;
+  if (typeof value === 'bigint')
+    return 'is a BigInt, which JSON cannot carry. Return String(...) or Number(...) of it';
+  if (typeof value === 'function' || typeof value === 'symbol')
+    return `is a ${typeof value}, which JSON cannot carry`;
   if (typeof value === 'number' && !Number.isFinite(value)) {
     return `is ${value}, which JSON cannot carry. Return null, or a string`;
   }
@@ -447,7 +467,10 @@ function describe(thrown) {
 
 // Not only instanceof: errors come from other contexts too.
 const isErrorLike = (value) =>
-  typeof value === 'object' && value !== null && typeof value.message === 'string' && typeof value.stack === 'string';
+  typeof value === 'object' &&
+  value !== null &&
+  typeof value.message === 'string' &&
+  typeof value.stack === 'string';
 
 function safeJson(value) {
   try {
@@ -463,11 +486,14 @@ function tracebackOf(error, seen) {
   // Frames of the user's, or of a package; the head may have several lines, and says where a SyntaxError is.
   const kept = lines.filter((line) => {
     if (!/^\s+at /.test(line)) return true;
-    return !line.includes(WORKER_FILE) && !/\(?node:|\(<anonymous>\)$|at new Promise|at async Promise/.test(line);
+    return (
+      !line.includes(WORKER_FILE) && !/\(?node:|\(<anonymous>\)$|at new Promise|at async Promise/.test(line)
+    );
   });
-  const text = kept.join('\n').replaceAll(pathToFileURL(source).href + '/', '').replaceAll(source + '/', '');
-  const parts = [codeAt(lines, kept) + text];
-  if (isErrorLike(error.cause) && !seen.has(error.cause)) parts.push(`[cause]: ${tracebackOf(error.cause, seen)}`);
+  const text = withoutSource(kept.join('\n'));
+  const parts = [codeAt(kept) + text];
+  if (isErrorLike(error.cause) && !seen.has(error.cause))
+    parts.push(`[cause]: ${tracebackOf(error.cause, seen)}`);
   for (const inner of Array.isArray(error.errors) ? error.errors : []) {
     if (isErrorLike(inner) && !seen.has(inner)) parts.push(`[errors]: ${tracebackOf(inner, seen)}`);
   }
@@ -475,7 +501,7 @@ function tracebackOf(error, seen) {
 }
 
 /** The source line of the user's innermost frame, with a mark below, as Node prints it for an uncaught error. */
-function codeAt(_lines, kept) {
+function codeAt(kept) {
   for (const line of kept) {
     const [, url, row, column] = /^\s+at .*?((?:file:\/\/)?\/[^()]*?):(\d+):(\d+)\)?$/.exec(line) ?? [];
     if (!url) continue;
@@ -491,6 +517,10 @@ function codeAt(_lines, kept) {
   }
   return '';
 }
+
+/** The names the user knows: relative to the source folder. */
+const withoutSource = (text) =>
+  text.replaceAll(pathToFileURL(source).href + '/', '').replaceAll(source + '/', '');
 
 const inside = (file) => (file.startsWith(source + '/') ? file.slice(source.length + 1) : file);
 
@@ -555,7 +585,7 @@ async function start(header) {
   } catch (error) {
     if (isLeaving) return;
     flushLogs();
-    send({ type: 'init_failed', error: await describeLoad(error) });
+    send({ type: 'init_failed', error: describeLoad(error, loading) });
     return leave(1);
   }
   flushLogs();
@@ -563,13 +593,34 @@ async function start(header) {
   next();
 }
 
-/** Node's own SyntaxError of an import does not say where it is; `node --check` does. */
-async function describeLoad(error) {
+/**
+ * An error of the load. Node tells the place of a SyntaxError in an ES module only to who starts it, so where the
+ * error has none, `node --check` is asked about the module and then about the other files of the source.
+ */
+function describeLoad(error, file) {
   const described = describe(error);
-  if (error instanceof SyntaxError && !/:\d+/.test(described.traceback.split('\n')[0] ?? '')) {
-    described.traceback = described.traceback || `${described.type}: ${described.message}`;
+  if (!(error instanceof SyntaxError) || /^\S+:\d+\n/.test(described.traceback)) return described;
+  const others = sourceFiles().filter((each) => each !== file);
+  const until = Date.now() + CHECK_MS_MAX;
+  for (const each of file ? [file, ...others] : others) {
+    if (Date.now() > until) break;
+    const checked = spawnSync(process.execPath, ['--check', each], {
+      encoding: 'utf8',
+      timeout: CHECK_MS_MAX,
+    });
+    if (checked.status === 0 || !checked.stderr.includes('SyntaxError')) continue;
+    const text = checked.stderr.split(/\n\s+at |\n\nNode\.js v/)[0].trimEnd();
+    return { ...described, traceback: withoutSource(text) };
   }
   return described;
+}
+
+function sourceFiles() {
+  const files = readdirSync(source, { recursive: true, withFileTypes: true });
+  return files
+    .filter((entry) => entry.isFile() && EXTENSIONS.includes(extname(entry.name)))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .filter((path) => !path.includes('/node_modules/'));
 }
 
 function take(header, payload) {
@@ -605,7 +656,10 @@ process.on('SIGTERM', () => {
   next();
 });
 process.exit = onExitCalled;
-for (const [name, fd] of [['stdout', 1], ['stderr', 2]]) {
+for (const [name, fd] of [
+  ['stdout', 1],
+  ['stderr', 2],
+]) {
   const stream = new LogStream(name, fd);
   Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => stream });
 }

@@ -420,13 +420,13 @@ def log_streams(worker):
     import io
 
     class LogBytes(io.RawIOBase):
-        """The `buffer` of a log stream. Holds what is not a whole line yet."""
+        """The `buffer` of a log stream. Holds what is not a whole line yet, up to 64 KiB."""
 
         def __init__(self, stream, descriptor):
             self.head = '{"type":"log","stream":"%s","input_id":' % stream
             self.descriptor = descriptor
-            self.held = bytearray()
-            self.lock = _thread.RLock()
+            # By thread: print writes a line's text and its end one after the other, and threads print at once.
+            self.held = {}
 
         def writable(self):
             return True
@@ -436,30 +436,32 @@ def log_streams(worker):
 
         def write(self, data):
             data = bytes(data)
+            me = _thread.get_ident()
+            held = self.held.pop(me, b"")
             end = data.rfind(b"\n") + 1
-            with self.lock:
-                if end == 0:
-                    self.held += data
-                    if len(self.held) < LOG_BYTES_MAX:
-                        return len(data)
-                    lines = bytes(self.held)
-                    self.held = bytearray()
-                elif self.held:
-                    lines = bytes(self.held) + data[:end]
-                    self.held = bytearray(data[end:])
-                else:
-                    lines = data[:end]
-                    self.held += data[end:]
-                self.send(lines)
+            if end == 0 and len(held) + len(data) < LOG_BYTES_MAX:
+                # A line is written in few pieces; joining them costs less than a list of them.
+                self.held[me] = held + data
+                return len(data)
+            end = end or len(data)
+            if end < len(data):
+                self.held[me] = data[end:]
+            self.send(held + data[:end])
             return len(data)
 
         def flush(self):
-            if self.held:
-                with self.lock:
-                    lines = bytes(self.held)
-                    self.held = bytearray()
-                    if lines:
-                        self.send(lines)
+            held = self.held.pop(_thread.get_ident(), None)
+            if held:
+                self.send(held)
+
+        def flush_all(self):
+            """Also what threads left without a line's end."""
+            while self.held:
+                try:
+                    _, held = self.held.popitem()
+                except KeyError:
+                    return
+                self.send(held)
 
         def send(self, lines):
             input_id = worker.input_id
@@ -512,7 +514,7 @@ streams = ()
 def flush_logs():
     for stream in streams:
         if stream.buffer.held:
-            stream.buffer.flush()
+            stream.buffer.flush_all()
 
 
 # ---- start of the process
