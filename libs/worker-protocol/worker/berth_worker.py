@@ -304,17 +304,11 @@ class Worker:
     def listen_for_signals(self):
         set_flags(self.channel.socket.fileno(), F_SETFL, FLAGS_ASYNC)
         # A cancel that came before: nothing will signal it.
-        if self.channel.received or self.has_more():
+        if self.channel.received or has_arrived(0):
             self.on_sigio()
 
     def stop_listening_for_signals(self):
         set_flags(self.channel.socket.fileno(), F_SETFL, FLAGS_SYNC)
-
-    def has_more(self):
-        try:
-            return len(self.channel.socket.recv(1, PEEK)) >= 0
-        except BlockingIOError:
-            return False
 
     def on_sigio(self, *_):
         if self.input_id is None and not self.is_starting:
@@ -522,7 +516,7 @@ def flush_logs():
 
 def prepare():
     """Loads what inputs need. Comes after hello, so that the runner answers meanwhile."""
-    global loads, dumps, encode, set_flags, F_SETFL, FLAGS_SYNC, FLAGS_ASYNC, PEEK, PLAIN
+    global loads, dumps, encode, set_flags, F_SETFL, PLAIN
     import fcntl
     import json
 
@@ -535,17 +529,20 @@ def prepare():
 
     set_flags = fcntl.fcntl
     F_SETFL = fcntl.F_SETFL
-    PEEK = _socket.MSG_PEEK | _socket.MSG_DONTWAIT
     # The types of results that are certainly no awaitables.
     PLAIN = frozenset((type(None), bool, int, float, str, list, dict, tuple))
 
 
 def own_signals(worker):
     """SIGIO to the main thread whenever the runner sends while user code runs; SIGTERM is a stop."""
-    global FLAGS_SYNC, FLAGS_ASYNC
+    global FLAGS_SYNC, FLAGS_ASYNC, has_arrived
     import fcntl
+    import select
 
     descriptor = worker.channel.socket.fileno()
+    arrivals = select.poll()
+    arrivals.register(descriptor, select.POLLIN)
+    has_arrived = arrivals.poll
     FLAGS_SYNC = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~fcntl.FASYNC
     FLAGS_ASYNC = FLAGS_SYNC | fcntl.FASYNC
     _signal.signal(_signal.SIGIO, worker.on_sigio)
