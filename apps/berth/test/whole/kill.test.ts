@@ -1,0 +1,82 @@
+/**
+ * Promise 1: nothing accepted is lost. Each process of the platform in turn gets kill -9 with calls in flight;
+ * afterwards every call that was acknowledged has ended in exactly one outcome.
+ */
+import type { Berth, FunctionCall } from '@berth/sdk';
+import { eventually } from '@berth/testing';
+import { makeFunction, Platform, python } from './platform';
+
+jest.setTimeout(300_000);
+
+const PROCESSES = [
+  'gateway',
+  'identity',
+  'workspace',
+  'functions',
+  'scheduler',
+  'runner',
+  'billing',
+  'sync',
+  'nats',
+  'postgres',
+];
+const CALLS_BEFORE = 12;
+const CALLS_AFTER = 6;
+
+let platform: Platform;
+let berth: Berth;
+let functionId: string;
+beforeAll(async () => {
+  platform = await new Platform().start('--separate');
+  berth = platform.berth();
+  const app = await berth.apps.create('kill');
+  const slow = await makeFunction(
+    berth,
+    app.app_id,
+    python('import time\ndef run(x):\n    time.sleep(0.2)\n    return x * 2', {
+      max_containers: 2,
+      scaledown_window: 60,
+    }),
+  );
+  functionId = slow.function_id;
+  await berth.call(functionId, { args: [0] });
+});
+afterAll(() => platform?.close());
+
+const FINAL = ['success', 'failure', 'terminated'];
+
+test.each(PROCESSES)('kill -9 of %s with calls in flight loses none and doubles none', async (name) => {
+  const spawn = (x: number) =>
+    berth.functions.spawn<number>(functionId, { args: [x] }, { idempotencyKey: `${name}-${x}` });
+  const accepted = await Promise.all(Array.from({ length: CALLS_BEFORE }, (_, x) => spawn(x)));
+
+  const { process: victim, restarts } = platform.child(name);
+  process.kill(victim!.pid, 'SIGKILL');
+  // While it is away: callers retry with their key, as clients do.
+  const during = Promise.all(Array.from({ length: CALLS_AFTER }, (_, x) => spawn(CALLS_BEFORE + x)));
+
+  await eventually(() => {
+    const child = platform.child(name);
+    return (
+      child.state === 'up' && child.restarts === restarts + 1 && child.lastExit?.reason.includes('SIGKILL')
+    );
+  }, 60_000);
+  const calls = [...accepted, ...(await during)];
+
+  const finished = await Promise.all(
+    calls.map(({ call_id }) =>
+      eventually<FunctionCall<number> | false>(async () => {
+        const call = await berth.calls.get<number>(call_id);
+        return FINAL.includes(call.status) && call;
+      }, 90_000),
+    ),
+  );
+  expect(finished.map((call) => call.status)).toEqual(calls.map(() => 'success'));
+  expect(finished.map((call) => call.result)).toEqual(calls.map((_, x) => x * 2));
+  // The same key is still the same call: none was made twice.
+  const again = await Promise.all(calls.map((_, x) => spawn(x)));
+  expect(again.map((call) => call.call_id)).toEqual(calls.map((call) => call.call_id));
+  // And one outcome each: what is final stays as it is.
+  const later = await Promise.all(calls.map(({ call_id }) => berth.calls.get(call_id)));
+  expect(later.map((call) => call.finished_at)).toEqual(finished.map((call) => call.finished_at));
+});
