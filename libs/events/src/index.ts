@@ -1,3 +1,5 @@
 export * from './consume';
+export * from './input-message';
+export * from './log-message';
 export * from './nats';
 export * from './outbox';
