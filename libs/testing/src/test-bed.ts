@@ -175,14 +175,20 @@ export function writeTestKeys(folder: string, services: string[]): void {
   writeFileSync(join(folder, 'public.json'), JSON.stringify({ keys }));
 }
 
+/** What counts as "not yet". */
+type Falsy = false | 0 | '' | null | undefined;
+
 /** Resolves when `check` gives something truthy; fails with what it last saw after `withinMs`. */
-export async function eventually<T>(check: () => T | Promise<T>, withinMs = 10_000): Promise<NonNullable<T>> {
+export async function eventually<T>(
+  check: () => T | Falsy | Promise<T | Falsy>,
+  withinMs = 10_000,
+): Promise<Exclude<T, Falsy>> {
   const until = Date.now() + withinMs;
   let last: unknown;
   for (;;) {
     try {
       const seen = await check();
-      if (seen) return seen as NonNullable<T>;
+      if (seen) return seen as Exclude<T, Falsy>;
       last = seen;
     } catch (error) {
       last = error;
