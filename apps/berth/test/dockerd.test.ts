@@ -1,11 +1,12 @@
 /** An engine of our own, beside whatever runs on this machine. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { createDataFolder, dataFolder } from '../src/up/data-folder';
-import { canRunDockerd, ownDockerd } from '../src/up/dockerd';
+import { canRunDockerd, cleanUpAfterDockerd, ownDockerd } from '../src/up/dockerd';
+import { eventually } from '@berth/testing';
 import { Supervisor } from '../src/up/supervisor';
 
 const output = (command: string, ...args: string[]) => spawnSync(command, args, { encoding: 'utf8' }).stdout;
@@ -43,15 +44,22 @@ whereAllowed(
       const socket = dockerd.host.replace('unix://', '');
       expect(await post(socket, '/networks/create', { Name: 'probe' })).toBe(201);
       expect(bridges().length).toBe(before.bridges.length + 2);
+      // One that is killed is started again, and what it did meanwhile is undone all the same.
+      process.kill(supervisor.records[0]!.process!.pid, 'SIGKILL');
+      await eventually(
+        () => supervisor.records[0]!.restarts === 1 && supervisor.records[0]!.state === 'up',
+        60_000,
+      );
       // What was there is there, in the same order among itself; ours came beside it.
       expect(firewall().filter((rule) => before.firewall.includes(rule))).toEqual(
         expect.arrayContaining(before.firewall),
       );
     } finally {
       await supervisor.stop(['dockerd']);
-      dockerd.cleanUp();
+      cleanUpAfterDockerd(folder);
       rmSync(root, { recursive: true, force: true });
     }
+    expect(readFileSync('/proc/self/mounts', 'utf8')).not.toContain(root);
     expect(bridges()).toEqual(before.bridges);
     expect(firewall().filter((rule) => before.firewall.includes(rule))).toEqual(before.firewall);
     expect(firewall().filter((rule) => /berth\d+/.test(rule) && !before.firewall.includes(rule))).toEqual([]);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { readUpConfig } from './config';
 import { dataFolder, type DataFolder } from './data-folder';
+import { cleanUpAfterDockerd } from './dockerd';
 import { lockHolder } from './lock';
 import { memoryOf } from './memory';
 import { orphansOf, stopOrphan } from './orphans';
@@ -189,6 +190,7 @@ export async function stop(env: NodeJS.ProcessEnv, say: Say): Promise<number> {
       ({ process }) => process !== undefined && isAlive(process),
     );
     for (const orphan of orphans) await stopOrphan(orphan);
+    cleanUpAfterDockerd(folder);
     say(
       orphans.length > 0
         ? `Berth's supervisor was gone; stopped what it left: ${orphans.map(({ name }) => name).join(', ')}.`

@@ -9,6 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { seedOf, type DataFolder } from './data-folder';
 import { dockerAnswers } from './docker-answers';
 import { findProgram } from './find-program';
+import { identify } from './process-identity';
 import { Refusal } from './refusal';
 import type { ChildSpec } from './supervisor';
 import { writeAtomically } from './write-atomically';
@@ -128,11 +129,61 @@ function restoreRules(before: readonly Rule[]): void {
   }
 }
 
+/** Mount points below the engine's folders, the deepest first. */
+const mountsBelow = (folders: readonly string[]): string[] =>
+  readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => (line.split(' ')[1] ?? '').replace(/\\040/g, ' '))
+    .filter((path) => folders.some((folder) => path === folder || path.startsWith(`${folder}/`)))
+    .sort((a, b) => b.length - a.length);
+
+/** What the engine must leave as it was, noted before it starts: a kill must not make us forget. */
+interface Noted {
+  addresses: Addresses;
+  /** Mounts that are the user's: a disk of its own for the engine. */
+  mounts: string[];
+}
+
+const notePath = (folder: DataFolder) => join(folder.run, 'dockerd.note.json');
+const execFolder = (folder: DataFolder) => join(folder.sockets, 'docker');
+
+/** Undoes what our engine did to the machine, when it has stopped or was killed. Safe to repeat. */
+export function cleanUpAfterDockerd(folder: DataFolder): void {
+  if (!existsSync(notePath(folder))) return;
+  const { addresses, mounts } = JSON.parse(readFileSync(notePath(folder), 'utf8')) as Noted;
+  for (const path of mountsBelow([folder.docker, execFolder(folder)]))
+    if (!mounts.includes(path)) command('umount', '-l', path);
+  removeTraces(addresses);
+  rmSync(notePath(folder), { force: true });
+}
+
 export interface OwnDockerd {
   spec: ChildSpec;
   host: string;
-  /** Undoes what it did to the machine's network; for when it has stopped. */
-  cleanUp: () => void;
+}
+
+/**
+ * Engine and containerd wait for whoever a pid file names, also for a zombie that nobody collects, and for a stranger
+ * who was given the number.
+ */
+function removeStalePidFiles(folder: DataFolder): void {
+  for (const path of [
+    join(folder.sockets, 'docker.pid'),
+    join(execFolder(folder), 'containerd/containerd.pid'),
+  ]) {
+    const pid = existsSync(path) ? Number(readFileSync(path, 'utf8')) : undefined;
+    if (pid !== undefined && !isOurEngine(pid, folder)) rmSync(path, { force: true });
+  }
+}
+
+/** Whether that process was started with our folders. */
+function isOurEngine(pid: number, folder: DataFolder): boolean {
+  if (!identify(pid)) return false;
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(execFolder(folder));
+  } catch {
+    return false;
+  }
 }
 
 /** Whether we could run one: root, on Linux, with the program and what it needs. */
@@ -143,20 +194,16 @@ export const canRunDockerd = (): boolean =>
 
 /** Sets up the bridge and says how to run the engine. Errors: `Refusal` when the machine does not let us. */
 export function ownDockerd(folder: DataFolder): OwnDockerd {
-  const exec = join(folder.sockets, 'docker');
+  const exec = execFolder(folder);
   const socket = join(folder.sockets, 'docker.sock');
   for (const path of [folder.docker, exec]) mkdirSync(path, { recursive: true, mode: 0o711 });
-  // A file of that name from an engine that was killed: its number may be somebody else's by now.
-  rmSync(join(folder.sockets, 'docker.pid'), { force: true });
-
-  // What one that was killed left on the machine.
-  const noted = join(folder.run, 'dockerd-network.json');
-  if (existsSync(noted)) removeTraces(JSON.parse(readFileSync(noted, 'utf8')) as Addresses);
+  cleanUpAfterDockerd(folder); // One that was killed could not.
   const addresses = chooseAddresses(seedOf(folder), routes());
   if (!addresses)
     throw new Refusal('There is no network left from 10.160 to 10.239 for an engine of our own.');
   const neighbours = [...listRules('filter'), ...listRules('nat')];
-  writeAtomically(noted, JSON.stringify(addresses));
+  const mounts = mountsBelow([folder.docker, exec]);
+  writeAtomically(notePath(folder), JSON.stringify({ addresses, mounts } satisfies Noted));
   command('ip', 'link', 'add', 'name', addresses.bridge, 'type', 'bridge');
   command('ip', 'addr', 'add', addresses.bridgeAddress, 'dev', addresses.bridge);
   command('ip', 'link', 'set', addresses.bridge, 'up');
@@ -167,10 +214,6 @@ export function ownDockerd(folder: DataFolder): OwnDockerd {
   const host = `unix://${socket}`;
   return {
     host,
-    cleanUp: () => {
-      removeTraces(addresses);
-      rmSync(noted, { force: true });
-    },
     spec: {
       name: 'dockerd',
       command: findProgram('dockerd') ?? 'dockerd',
@@ -192,6 +235,7 @@ export function ownDockerd(folder: DataFolder): OwnDockerd {
         ),
       ),
       cwd: '/',
+      beforeStart: () => removeStalePidFiles(folder),
       log: join(folder.logs, 'dockerd.log'),
       ready: async (_pid, signal) => {
         while (!(await dockerAnswers(host))) await pause(100, undefined, { signal });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { detach, status, stop, up, upDetached } from './commands';
 import { createDataFolder, dataFolder } from './data-folder';
-import { ownDockerd } from './dockerd';
+import { cleanUpAfterDockerd, ownDockerd } from './dockerd';
 import { Refusal } from './refusal';
 import { Supervisor } from './supervisor';
 import type { Parts } from './up';
@@ -74,7 +74,7 @@ async function withDockerd(args: string[]): Promise<number> {
     });
   } finally {
     await supervisor.stop([dockerd.spec.name]);
-    dockerd.cleanUp();
+    cleanUpAfterDockerd(folder);
     rmSync(root, { recursive: true, force: true });
   }
 }

@@ -14,6 +14,8 @@ export interface ChildSpec {
   cwd?: string;
   /** Whose process it is; ours by default. */
   user?: { uid: number; gid: number };
+  /** What must be put right before each start, after an end that nobody could clean up after. */
+  beforeStart?: () => void;
   /** Where its output goes; a file, appended to. */
   log: string;
   /**
@@ -84,6 +86,7 @@ class Supervised {
    */
   private launch(): { ready: Promise<void>; exited: Promise<string> } {
     const { spec } = this;
+    spec.beforeStart?.();
     const log = openLog(spec.log);
     writeSync(log, `--- ${new Date().toISOString()} starting ${spec.name}\n`);
     const pipes = spec.ready === 'line';

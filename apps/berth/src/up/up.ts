@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { readUpConfig, type UpConfig } from './config';
 import { createDataFolder, dataFolder, seedOf, type DataFolder } from './data-folder';
 import { dockerAnswers, usualDockerHost } from './docker-answers';
-import { canRunDockerd, ownDockerd, type OwnDockerd } from './dockerd';
+import { canRunDockerd, cleanUpAfterDockerd, ownDockerd } from './dockerd';
 import { postgresUrlFor, serviceEnvironment, SERVICES, type Platform } from './environment';
 import { ensureKeys } from './keys';
 import { takeLock } from './lock';
@@ -83,7 +83,6 @@ class Up {
   private places: Record<string, string> = {};
   private warnings: string[] = [];
   private failure: string | undefined;
-  private dockerd: OwnDockerd | undefined;
   private stopping: Promise<void> | undefined;
 
   constructor(
@@ -190,6 +189,7 @@ class Up {
     const orphans = orphansOf(previous, ({ process }) => process !== undefined && isAlive(process));
     const started = performance.now();
     for (const orphan of orphans) await stopOrphan(orphan);
+    this.cleanUpAfterDockerd();
     if (orphans.length > 0)
       this.say(
         'earlier run',
@@ -251,7 +251,6 @@ class Up {
   private async startDockerd(): Promise<string> {
     const started = performance.now();
     const dockerd = ownDockerd(this.folder);
-    this.dockerd = dockerd;
     try {
       await this.supervisor.start(dockerd.spec);
     } catch (error) {
@@ -265,11 +264,12 @@ class Up {
   /** Litter of ours on the machine's network is worth a warning, not a failure to stop. */
   private cleanUpAfterDockerd(): void {
     try {
-      this.dockerd?.cleanUp();
+      cleanUpAfterDockerd(this.folder);
     } catch (error) {
-      this.warn(`the engine's bridge could not be removed: ${(error as Error).message}`);
+      this.warn(
+        `what the engine did to this machine's network could not be undone: ${(error as Error).message}`,
+      );
     }
-    this.dockerd = undefined;
   }
 
   private async startServices(process: ServiceProcess, platform: Platform, opsPort: number): Promise<void> {
