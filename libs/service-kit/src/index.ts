@@ -5,6 +5,7 @@ export * from './definition';
 export * from './errors';
 export * from './log';
 export * from './metrics';
+export * from './names';
 export * from './ops';
 export * from './server';
 export * from './service';

@@ -66,6 +66,24 @@ export function workspaceOf(call: CallContext): string {
   );
 }
 
+/**
+ * The organization that is asked about: the caller's own, or the one that a service names in the field
+ * `organization_id`. Errors: `invalid` when a service names none; `not_found` when a user names another's.
+ */
+export function organizationOf(call: CallContext, named: string): string {
+  if (call.principal.kind === 'service') {
+    if (named) return named;
+    throw new BerthError('invalid', 'organization_id is missing: a service has to name one.', {
+      field: 'organization_id',
+    });
+  }
+  const { organizationId } = call.principal;
+  if (!named || named === organizationId) return organizationId;
+  throw new BerthError('not_found', 'No such organization: leave organization_id out to use your own.', {
+    field: 'organization_id',
+  });
+}
+
 export interface ServedService {
   definition: ServiceShape;
   implementation: UntypedServiceImplementation;

@@ -1,2 +1,3 @@
+export * from './ask';
 export * from './servers';
 export * from './test-bed';

@@ -1,0 +1,4 @@
+import { runMain } from '@berth/service-kit';
+import { identity } from './service';
+
+void runMain(identity);

@@ -1,0 +1,34 @@
+import { IdentityServiceService } from '@berth/contracts/identity/v1/identity';
+import { defineService, implement, type ServiceModule } from '@berth/service-kit';
+import { createContext } from './context';
+import { authenticate } from './rpc/authenticate';
+import { createApiToken } from './rpc/create-api-token';
+import { createOrganization } from './rpc/create-organization';
+import { listApiTokens } from './rpc/list-api-tokens';
+import { revokeApiToken } from './rpc/revoke-api-token';
+import { whoAmI } from './rpc/who-am-i';
+import { schema } from './store/schema';
+
+export const identity: ServiceModule = defineService(
+  'identity',
+  async (base) => {
+    const context = await createContext(base);
+    return {
+      services: [
+        implement(IdentityServiceService, {
+          authenticate: authenticate(context),
+          createOrganization: createOrganization(context),
+          createApiToken: createApiToken(context),
+          listApiTokens: listApiTokens(context),
+          revokeApiToken: revokeApiToken(context),
+          whoAmI: whoAmI(context),
+        }),
+      ],
+      async begin() {
+        context.relay.start();
+      },
+      [Symbol.asyncDispose]: () => context[Symbol.asyncDispose](),
+    };
+  },
+  schema,
+);
