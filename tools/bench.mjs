@@ -151,7 +151,7 @@ async function bareInterpreter() {
   return quantile(await timed(10, 2, () => spawnSync('python3', ['-c', 'pass'])), 0.5);
 }
 
-async function cold(api, appId, platform) {
+async function cold(api, appId) {
   const docker = new Docker();
   const [image] = (await docker.listImages())
     .flatMap(({ RepoTags }) => RepoTags ?? [])

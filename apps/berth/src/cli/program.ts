@@ -29,6 +29,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
     .description('Functions, workspaces and their money on the GPU machines that you own.')
     .configureHelp({ sortSubcommands: false })
     .showSuggestionAfterError()
+    .enablePositionalOptions()
     .addHelpText(
       'after',
       '\nExamples:\n  berth up\n  berth deploy examples/seattle-weather\n  berth invoke seattle-weather.summarize-year 2012\n  berth logs seattle-weather --follow',
@@ -234,7 +235,6 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
 
 /** Runs the command line; failures are a sentence on stderr and exit code 1. */
 export async function runProgram(program: Command, argv: string[]): Promise<void> {
-  program.enablePositionalOptions();
   try {
     await program.parseAsync(argv);
   } catch (error) {

@@ -13,6 +13,9 @@ export const SERVICES = [
   'identity',
 ] as const;
 
+/** Who has a key: the services, and `berth` itself, which makes the first organization. */
+export const SIGNERS: readonly string[] = [...SERVICES, 'berth'];
+
 export type ServiceName = (typeof SERVICES)[number];
 
 /** What the platform's own parts turned out to be. */

@@ -8,5 +8,5 @@ export type Step = (env: NodeJS.ProcessEnv, say: (line: string) => void) => Prom
 /** Before the services: databases, roles and migrations. */
 export const BEFORE_SERVICES = ['migrate'] as const;
 
-/** When the services are ready, in this order. */
-export const AFTER_SERVICES = [] as const;
+/** When the services are ready, in this order: the first credentials, then a real function in a real container. */
+export const AFTER_SERVICES = ['bootstrap', 'prove'] as const;

@@ -1,13 +1,18 @@
 /** `step.js <name>`: one step of `berth up`, in a process of its own. See first-run.ts. */
-import { migrateAll } from '../migrate';
-import { modules } from '../modules';
-import { AFTER_SERVICES, BEFORE_SERVICES, type Step } from './first-run';
+import type { AFTER_SERVICES, BEFORE_SERVICES, Step } from './first-run';
 
-type StepName = (typeof BEFORE_SERVICES)[number] | (typeof AFTER_SERVICES)[number];
+/** `provision` is for machines where nobody runs `berth up`: keys beside what `migrate` does. */
+type StepName = (typeof BEFORE_SERVICES)[number] | (typeof AFTER_SERVICES)[number] | 'provision';
 
 /** Each is loaded when it is asked for. */
 const steps: Record<StepName, () => Promise<Step>> = {
-  migrate: async () => (env, say) => migrateAll(env, modules, say),
+  async migrate() {
+    const [{ migrateAll }, { modules }] = await Promise.all([import('../migrate'), import('../modules')]);
+    return (env, say) => migrateAll(env, modules, say);
+  },
+  provision: async () => (await import('../steps/provision')).provision,
+  bootstrap: async () => (await import('../steps/bootstrap')).bootstrap,
+  prove: async () => (await import('../steps/prove')).prove,
 };
 
 const load = steps[process.argv[2] as StepName];

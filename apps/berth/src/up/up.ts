@@ -5,7 +5,7 @@ import { readUpConfig, type UpConfig } from './config';
 import { createDataFolder, dataFolder, seedOf, type DataFolder } from './data-folder';
 import { dockerAnswers, usualDockerHost } from './docker-answers';
 import { canRunDockerd, cleanUpAfterDockerd, ownDockerd } from './dockerd';
-import { postgresUrlFor, serviceEnvironment, SERVICES, type Platform } from './environment';
+import { postgresUrlFor, serviceEnvironment, SERVICES, SIGNERS, type Platform } from './environment';
 import { ensureKeys } from './keys';
 import { takeLock } from './lock';
 import { natsAnswers, ownNats } from './nats';
@@ -141,7 +141,7 @@ class Up {
       number,
       number,
     ];
-    const passwords = ensureKeys(folder.keys, SERVICES);
+    const passwords = ensureKeys(folder.keys, SIGNERS);
     const [postgresUrl, natsUrl, engine] = await allOrFirstFailure([
       config.postgresUrl ?? this.startPostgres(postgresPort, passwords.postgres),
       config.natsUrl ? this.useNats(config.natsUrl) : this.startNats(natsPort, passwords.nats),
