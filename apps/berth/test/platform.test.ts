@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,7 +66,7 @@ class Bench {
       BERTH_HTTP_PORT: '0',
       BERTH_GRPC_PORT: '0',
       BERTH_ENGINE: 'process',
-      BERTH_TEST_PARTS: JSON.stringify({ processes, before: [], after: [], ...parts }),
+      BERTH_TEST_PARTS: JSON.stringify({ processes, before: [], images: [], after: [], ...parts }),
       ...env,
     };
     platforms.push(this);
@@ -344,6 +345,22 @@ test('a step that fails stops the start, with its last words', async () => {
   expect(output).toContain('half way');
   expect(output).toMatch(/migrate failed with 3[^]*no such table/);
   expect(bench.state().children.map(({ name }) => name)).toEqual(['nats', 'postgres']);
+});
+
+test('images are made where containers come from a Docker Engine, and nowhere else', async () => {
+  const parts = { images: [{ name: 'images', args: ['-e', 'console.log("making images")'] }] };
+  expect((await new Bench(parts).run('up', '--detach')).output).not.toContain('making images');
+
+  // Something that answers as an engine does is enough: no container is started here.
+  const engine = createHttpServer((_request, response) => response.end('OK'));
+  engine.listen(0, '127.0.0.1');
+  await once(engine, 'listening');
+  const { port } = engine.address() as { port: number };
+  const bench = new Bench(parts, { BERTH_ENGINE: 'docker', DOCKER_HOST: `tcp://127.0.0.1:${port}` });
+  const { code, output } = await bench.run('up', '--detach');
+  engine.close();
+  expect(output).toContain('making images');
+  expect(code).toBe(0);
 });
 
 test('a port that is taken is said before anything starts', async () => {

@@ -31,6 +31,8 @@ export interface Parts {
   /** In the order in which they stop; all start at once. */
   processes: ServiceProcess[];
   before: StepSpec[];
+  /** Beside `before`, where containers come from a Docker Engine: makes the images that they need. */
+  images: StepSpec[];
   after: StepSpec[];
 }
 
@@ -173,13 +175,16 @@ class Up {
       BERTH_API_URL: `http://${config.host}:${platform.httpPort}`,
       BERTH_GRPC_URL: `${config.host}:${platform.grpcPort}`,
     };
-    for (const step of parts.before) await this.step(step, shared);
+    await allOrFirstFailure([
+      this.runSteps(parts.before, shared),
+      this.runSteps(platform.engine === 'docker' ? parts.images : [], shared),
+    ]);
     await allOrFirstFailure(
       parts.processes.map((process) =>
         this.startServices(process, platform, parts.processes.length === 1 ? opsPort : 0),
       ),
     );
-    for (const step of parts.after) await this.step(step, shared);
+    await this.runSteps(parts.after, shared);
     if (!this.stopping) this.enter('up');
   }
 
@@ -291,6 +296,10 @@ class Up {
       process.services.length > 1 ? `ready: ${process.services.join(' ')}` : 'ready',
       started,
     );
+  }
+
+  private async runSteps(specs: readonly StepSpec[], env: NodeJS.ProcessEnv): Promise<void> {
+    for (const spec of specs) await this.step(spec, env);
   }
 
   private async step(spec: StepSpec, env: NodeJS.ProcessEnv): Promise<void> {
