@@ -57,6 +57,7 @@ export interface Closed {
 
 const HELLO_BYTES_MAX = 4096;
 const HELLO_MS = 10_000;
+const CANCEL_AGAIN_MS = 100;
 const UNPROVEN_CONNECTIONS_MAX = 8;
 const PATH_BYTES_MAX = 107; // sockaddr_un.sun_path less its terminating zero.
 const REMEMBERED_INPUTS_MAX = 256;
@@ -180,6 +181,7 @@ export class WorkerServer {
 interface RunningInput {
   attempt: number;
   settle: (outcome: InputOutcome) => void;
+  cancelling?: NodeJS.Timeout;
 }
 
 /** The runner's end of one worker that has proved itself. */
@@ -261,7 +263,12 @@ export class WorkerConnection {
    * time, then kill the container.
    */
   cancel(inputId: string): void {
-    if (!this.#closed && this.#running.has(inputId)) this.#send({ type: 'cancel', input_id: inputId });
+    const running = this.#running.get(inputId);
+    if (this.#closed || !running || running.cancelling) return;
+    const ask = () => this.#send({ type: 'cancel', input_id: inputId });
+    // Repeated until the input ends: a worker can miss one that comes just as user code begins to block.
+    running.cancelling = setInterval(ask, CANCEL_AGAIN_MS);
+    ask();
   }
 
   /**
@@ -336,6 +343,7 @@ export class WorkerConnection {
     this.#running.delete(inputId);
     this.#ended.add(inputId);
     if (this.#ended.size > REMEMBERED_INPUTS_MAX) this.#ended.delete(this.#ended.values().next().value!);
+    clearInterval(running.cancelling);
     running.settle(outcome);
   }
 
@@ -357,7 +365,10 @@ export class WorkerConnection {
     const closed = (this.#closed = this.#ending);
     this.#isReady = false;
     this.#start?.settle({ kind: 'lost', closed });
-    for (const { settle } of this.#running.values()) settle({ kind: 'lost', closed });
+    for (const { settle, cancelling } of this.#running.values()) {
+      clearInterval(cancelling);
+      settle({ kind: 'lost', closed });
+    }
     this.#running.clear();
     return closed;
   }

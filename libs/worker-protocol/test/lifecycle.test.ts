@@ -356,7 +356,7 @@ export function handler(what) {
     'at any moment, also before an input runs, gives each input one outcome (%s)',
     async (runtime, files) => {
       const worker = await start(runtime, { files });
-      for (let i = 0; i < 30; i++) {
+      for (let i = 0; i < 300; i++) {
         const first = newInput();
         const second = newInput();
         const outcomes = [

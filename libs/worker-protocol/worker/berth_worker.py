@@ -5,7 +5,8 @@ then answers inputs until it is told to stop. The frames are described in the RE
 
 The main thread reads the socket while it is idle and runs user code itself, so that a warm input costs no hand-over
 between threads. While user code runs, the kernel says by SIGIO that the runner has sent something (cancel, stop);
-the signal's handler runs in the main thread, in the middle of user code, and can raise there.
+the signal's handler runs in the main thread, in the middle of user code, and can raise there. One that comes just
+before user code enters a blocking system call is noticed only with the next: so the runner repeats a cancel.
 
 What makes a cold start slow is imports, so hello goes out before anything but built-in modules is loaded, and
 what only failures need lies in berth_worker_report.py.
@@ -47,7 +48,7 @@ class Channel:
         self.frame_bytes_max = 64 * 1024 * 1024
         self.lock = _thread.allocate_lock()
         self.sender = None
-        self.deferred = []
+        self.unsent = []
         # Raised in the main thread once it is no longer in the middle of a frame; see send.
         self.postponed = None
         self.main = _thread.get_ident()
@@ -60,22 +61,21 @@ class Channel:
         pieces = (head + payload,) if len(payload) <= COPY_BYTES_MAX else (head, payload)
 
         me = _thread.get_ident()
+        unsent = self.unsent
+        unsent.append(pieces)
         if self.sender == me:
-            # A signal handler or a finalizer of the user's prints in the middle of a frame.
-            self.deferred.append(pieces)
-            return
-        with self.lock:
-            self.sender = me
-            try:
-                for piece in pieces:
-                    self.socket.sendall(piece)
-                while self.deferred:
-                    for piece in self.deferred.pop(0):
-                        self.socket.sendall(piece)
-            except OSError:
-                os._exit(1)  # The runner is gone: nobody pays for or hears of what runs here.
-            finally:
-                self.sender = None
+            return  # A signal handler or a finalizer of the user's prints in the middle of a frame: sent after it.
+        while unsent:
+            with self.lock:
+                self.sender = me
+                try:
+                    while unsent:
+                        for piece in unsent.pop(0):
+                            self.socket.sendall(piece)
+                except OSError:
+                    os._exit(1)  # The runner is gone: nobody pays for or hears of what runs here.
+                finally:
+                    self.sender = None
         if self.postponed is not None and me == self.main:
             postponed, self.postponed = self.postponed, None
             raise postponed
@@ -139,6 +139,8 @@ class Worker:
         self.loop = None
         self.is_interruptible = False
         self.is_cancelled = False
+        self.is_hearing = False
+        self.has_more = False
         self.is_starting = False
         self.is_stopping = False
         self.waiting = []  # Inputs that came while another ran.
@@ -214,8 +216,8 @@ class Worker:
 
     def run_input(self, header, payload):
         # Threads print in the name of the input that runs: one at a time, so they need not inherit a context.
-        self.input_id = header["input_id"]
         self.is_cancelled = False
+        self.input_id = header["input_id"]
         result = None
         error = None
         began = time.perf_counter_ns()
@@ -224,6 +226,8 @@ class Worker:
                 self.is_interruptible = True
                 # A frame that came before this line waits in the buffer or the socket; one that comes later signals.
                 self.listen_for_signals()
+                if self.is_cancelled:  # By a signal of the input before that was handled late.
+                    raise InputCancellation("the input was cancelled")
                 args, kwargs = arguments(header, payload)
                 began = time.perf_counter_ns()
                 result = self.handler(*args, **kwargs)
@@ -313,18 +317,28 @@ class Worker:
     def on_sigio(self, *_):
         if self.input_id is None and not self.is_starting:
             return  # Between inputs; receive() will read it.
-        for header, payload in self.channel.receive_waiting():
-            if self.heard(header, payload) and not self.is_cancelled:
-                self.is_cancelled = True
-                if self.task is not None:
-                    # The loop may sleep: this also wakes it.
-                    self.loop.call_soon_threadsafe(self.task.cancel)
-                elif self.is_interruptible:
-                    self.is_interruptible = False
-                    cancellation = InputCancellation("the input was cancelled")
-                    if self.channel.sender != self.channel.main:
-                        raise cancellation
-                    self.channel.postponed = cancellation
+        # A signal may come while the one before is handled. It must not raise there: frames in hand would be lost.
+        self.has_more = True
+        is_hit = False
+        while self.has_more and not self.is_hearing:
+            self.is_hearing = True
+            while self.has_more:
+                self.has_more = False
+                for header, payload in self.channel.receive_waiting():
+                    is_hit = self.heard(header, payload) or is_hit
+            self.is_hearing = False
+        if not is_hit or self.is_cancelled:
+            return
+        self.is_cancelled = True
+        if self.task is not None:
+            # The loop may sleep: this also wakes it.
+            self.loop.call_soon_threadsafe(self.task.cancel)
+        elif self.is_interruptible:
+            self.is_interruptible = False
+            cancellation = InputCancellation("the input was cancelled")
+            if self.channel.sender != self.channel.main:
+                raise cancellation
+            self.channel.postponed = cancellation
 
     def on_sigterm(self, *_):
         self.is_stopping = True
