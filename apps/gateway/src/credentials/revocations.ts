@@ -1,0 +1,42 @@
+import { openBus, type Bus } from '@berth/events';
+import type { Logger } from '@berth/service-kit';
+import { z } from 'zod';
+import type { Sessions } from './sessions';
+
+const SUBJECT = 'berth.events.credential.v1.revoked';
+const Revoked = z.object({ credential_id: z.string().min(1) });
+
+/**
+ * Hears revocations. A plain subscription and no durable one: each gateway needs each event, and what it missed while
+ * it was away it makes up for by forgetting everything.
+ */
+export async function hearRevocations(natsUrl: string, sessions: Sessions, log: Logger): Promise<Bus> {
+  const bus = await openBus(natsUrl, 'gateway');
+  bus.nats.subscribe(SUBJECT, {
+    callback(error, message) {
+      try {
+        if (error) throw error;
+        sessions.revoke(Revoked.parse(message.json()).credential_id);
+      } catch (cause) {
+        // An event that names nobody could mean anybody.
+        log.warn({ err: cause }, 'a revocation could not be read: all sessions are asked for again');
+        sessions.clear();
+      }
+    },
+  });
+  await bus.nats.flush();
+
+  void (async () => {
+    for await (const { type } of bus.nats.status()) {
+      if (type === 'disconnect') sessions.setHearing(false);
+      if (type === 'reconnect') {
+        sessions.clear();
+        sessions.setHearing(true);
+      }
+    }
+  })().catch((error: unknown) => {
+    log.error({ err: error }, 'the state of the NATS connection is not known any more');
+    sessions.setHearing(false);
+  });
+  return bus;
+}

@@ -1,0 +1,4 @@
+import { runMain } from '@berth/service-kit';
+import { gateway } from './service';
+
+void runMain(gateway);
