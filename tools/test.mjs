@@ -17,6 +17,8 @@ const baseline = 'proto/baseline.binpb.gz';
 
 const CHECKS = [
   ['format', () => [bin('prettier'), '--check', '--log-level=warn', '.']],
+  // Without a project graph the module boundaries would be skipped with a warning.
+  ['project graph', () => [bin('nx'), 'show', 'projects']],
   ['lint', () => [bin('eslint'), '--no-error-on-unmatched-pattern', '.']],
   ['buf lint', () => [bin('buf'), 'lint']],
   [
