@@ -1,0 +1,65 @@
+import { SchedulerServiceService } from '@berth/contracts/scheduler/v1/scheduler';
+import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
+import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
+import { openDatabase, type Database } from '@berth/database';
+import { createRelay, openBus, type Bus, type Relay } from '@berth/events';
+import { connect, type Base, type ClientOf, type Logger } from '@berth/service-kit';
+import { readFunctionsConfig } from './config';
+import { RunnerLines } from './line/runner-lines';
+import { Autoscaler } from './loops/autoscaler';
+import { schema } from './store/schema';
+import { WaitingCallers } from './waiting/waiting-callers';
+
+export type Scheduler = ClientOf<typeof SchedulerServiceService>;
+
+export interface Context extends AsyncDisposable {
+  db: Database;
+  bus: Bus;
+  relay: Relay;
+  log: Logger;
+  workspaces: ClientOf<typeof WorkspaceServiceService>;
+  sync: ClientOf<typeof SyncServiceService>;
+  scheduler: Scheduler;
+  waiting: WaitingCallers;
+  lines: RunnerLines;
+  autoscaler: Autoscaler;
+  /** Aborted when the service stops: what waits or streams ends. */
+  stopping: AbortController;
+}
+
+export async function createContext({ env, log, tokens }: Base): Promise<Context> {
+  const config = readFunctionsConfig(env);
+  await using stack = new AsyncDisposableStack();
+  const db = stack.use(
+    await openDatabase({
+      ...schema,
+      url: config.postgresUrl,
+      onError: (err) => log.warn({ err }, 'a database connection was lost'),
+    }),
+  );
+  const bus = stack.use(await openBus(config.natsUrl, 'functions'));
+  const workspaces = connect(WorkspaceServiceService, config.workspaceAddress, tokens);
+  const sync = connect(SyncServiceService, config.syncAddress, tokens);
+  const scheduler = connect(SchedulerServiceService, config.schedulerAddress, tokens);
+  for (const client of [workspaces, sync, scheduler]) stack.defer(() => client.close());
+  const relay = createRelay(db, bus, schema.schema, log);
+  stack.defer(() => relay.stop());
+  const waiting = new WaitingCallers(db, bus, log);
+  const lines = new RunnerLines(bus, log);
+  const autoscaler = new Autoscaler({ db, scheduler, waiting, log });
+  const opened = stack.move();
+  return {
+    db,
+    bus,
+    relay,
+    log,
+    workspaces,
+    sync,
+    scheduler,
+    waiting,
+    lines,
+    autoscaler,
+    stopping: new AbortController(),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}

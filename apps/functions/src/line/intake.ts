@@ -1,0 +1,103 @@
+/**
+ * What a runner says, and what follows from it. Messages of one input are handled one after the other, those of
+ * different inputs beside each other. A message that could not be handled (Postgres went away) breaks the line: the
+ * runner makes a new one and says it again.
+ */
+import { Verdict, type InputFinished, type InputStarted } from '@berth/contracts/functions/v1/functions';
+import { BerthError } from '@berth/service-kit';
+import type { Context } from '../context';
+import { PAYLOAD_BYTES_MAX } from '../domain/payload';
+import type { InputError } from '../domain/outcome';
+import {
+  endedAmong,
+  grantRedelivery,
+  isRecorded,
+  markStarted,
+  recordFailure,
+  recordSuccess,
+  type Finished,
+} from '../store/input-store';
+import { tellCancelled, type RunnerLine } from './runner-lines';
+
+export interface Answer {
+  verdict: Verdict;
+  attempt: number;
+}
+
+const accepted = (attempt = 0): Answer => ({ verdict: Verdict.VERDICT_ACCEPTED, attempt });
+const stale: Answer = { verdict: Verdict.VERDICT_STALE, attempt: 0 };
+
+type Parts = Pick<Context, 'db' | 'relay' | 'waiting' | 'autoscaler' | 'log'>;
+
+/** It begins. A first delivery runs already; a redelivery waits for this answer. */
+export async function takeStarted(
+  { db }: Pick<Parts, 'db'>,
+  line: RunnerLine,
+  { inputId, attempt, containerId, startedAt, redelivered }: InputStarted,
+): Promise<Answer> {
+  const on = { inputId, attempt, containerId };
+  const at = startedAt ?? new Date();
+  if (redelivered) {
+    const granted = await grantRedelivery(db, on, at);
+    return granted === undefined ? stale : accepted(granted);
+  }
+  if (await markStarted(db, on, at)) return accepted();
+  // Cancelled between the queue and the container: the runner works for nothing.
+  if ((await endedAmong(db, [inputId])).length > 0) tellCancelled(line, inputId);
+  return stale;
+}
+
+/** It ended. Recorded once: whoever comes second, or under a superseded attempt, is stale. */
+export async function takeFinished(parts: Parts, message: InputFinished): Promise<Answer> {
+  const { db, relay, waiting, autoscaler } = parts;
+  const { inputId, attempt, containerId, outcome } = message;
+  const finishedAt = message.finishedAt ?? new Date();
+  const on: Finished = {
+    inputId,
+    attempt,
+    containerId,
+    startedAt: message.startedAt ?? finishedAt,
+    finishedAt,
+    containerPhases: message.phases.map(({ name, startedAt, durationMs }) => ({
+      name,
+      startedAt: startedAt?.getTime() ?? 0,
+      durationMs,
+    })),
+  };
+  const failure = failureOf(outcome);
+  if (outcome?.$case === 'success' && !failure) {
+    const call = await recordSuccess(db, on, outcome.value);
+    if (!call) return (await isRecorded(db, on)) ? accepted() : stale;
+    waiting.announce([call]);
+    autoscaler.ended([call]);
+    return accepted();
+  }
+
+  const record = await db.transact((tx) => recordFailure(tx, on, failure!));
+  if (record.kind === 'stale') return (await isRecorded(db, on)) ? accepted() : stale;
+  if (record.kind === 'retried') {
+    publish(parts, record.outbox);
+    return accepted();
+  }
+  waiting.announce([record.call]);
+  autoscaler.ended([record.call]);
+  return accepted();
+
+  function publish({ log }: Parts, row: Parameters<typeof relay.publish>[0][number]): void {
+    relay.publish([row]).catch((error: unknown) => log.warn({ err: error }, 'a retry waits in the outbox'));
+  }
+}
+
+/** The error in an outcome; undefined for a success that can be kept. */
+function failureOf(outcome: InputFinished['outcome']): InputError | undefined {
+  if (!outcome) throw new BerthError('invalid', 'finished has no outcome.', { field: 'outcome' });
+  if (outcome.$case === 'failure') {
+    const { type, message, traceback } = outcome.value;
+    return { type, message, ...(traceback === undefined ? {} : { traceback }) };
+  }
+  if (outcome.value.payload.length <= PAYLOAD_BYTES_MAX) return undefined;
+  return {
+    type: 'result_invalid',
+    message: `The result is larger than ${PAYLOAD_BYTES_MAX} bytes: store it, and return where it is.`,
+  };
+}

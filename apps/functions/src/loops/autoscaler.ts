@@ -1,0 +1,199 @@
+/**
+ * Turns waiting inputs into wishes: how many containers of a function version there should be. What counts is in
+ * Postgres, where replicas decide one after the other; memory only says when a look is worth its while, so that a
+ * call to a warm function costs none. A slow scan finds what a process that died left undecided.
+ */
+import { SetWishRequest, type Container } from '@berth/contracts/scheduler/v1/scheduler';
+import type { Database } from '@berth/database';
+import type { Logger } from '@berth/service-kit';
+import { decidePool } from '../domain/pool';
+import { findVersion } from '../store/function-store';
+import { terminateVersion } from '../store/input-store';
+import { listActivePools, listBusy, lockPool, markHeard, writeWish, type PoolKey } from '../store/pool-store';
+import type { CallView } from '../store/call-store';
+import type { WaitingCallers } from '../waiting/waiting-callers';
+import { INPUTS_PER_CONTAINER, specOf } from './container-spec';
+
+interface Parts {
+  db: Database;
+  scheduler: { setWish(request: SetWishRequest): Promise<{ containers: Container[] }> };
+  waiting: WaitingCallers;
+  log: Logger;
+}
+
+/** What this process remembers of a pool since it last decided about it. */
+interface Memory {
+  key: PoolKey;
+  /** Inputs that it has containers for. */
+  capacity: number;
+  /** Open inputs as far as this process knows. */
+  open: number;
+  /** A container of it ended, or this process has just started: the scheduler is told the wish anew. */
+  refill: boolean;
+  deciding: Promise<void> | undefined;
+  again: boolean;
+  /** Containers as the scheduler last named them, oldest first. */
+  containers: string[];
+}
+
+const SCAN_MS = 2000;
+
+export class Autoscaler {
+  private readonly pools = new Map<string, Memory>();
+  private timer: NodeJS.Timeout | undefined;
+  private scanning: Promise<void> | undefined;
+  private stopped = false;
+
+  constructor(private readonly parts: Parts) {}
+
+  start(): void {
+    this.timer ??= setInterval(() => (this.scanning ??= this.scan()), SCAN_MS);
+    this.timer.unref();
+    this.scanning ??= this.scan();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearInterval(this.timer);
+    await this.scanning;
+    await Promise.all([...this.pools.values()].map(({ deciding }) => deciding));
+  }
+
+  /** An input was accepted: looks at once if there may be no container for it. */
+  accepted(functionId: string, version: number): void {
+    const memory = this.memoryOf({ functionId, version });
+    memory.open++;
+    if (memory.open > memory.capacity) this.decide(memory);
+  }
+
+  /** Inputs have ended. */
+  ended(calls: readonly CallView[]): void {
+    for (const { function_id, version } of calls) {
+      const memory = this.pools.get(nameOf(function_id, version));
+      if (memory && memory.open > 0) memory.open--;
+    }
+  }
+
+  /** Something happened that may change what a pool should have. `refill`: one of its containers is gone. */
+  consider(functionId: string, version: number, { refill = false } = {}): void {
+    const memory = this.memoryOf({ functionId, version });
+    memory.refill ||= refill;
+    this.decide(memory);
+  }
+
+  private memoryOf(key: PoolKey): Memory {
+    const name = nameOf(key.functionId, key.version);
+    let memory = this.pools.get(name);
+    if (!memory) {
+      memory = { key, capacity: 0, open: 0, refill: true, deciding: undefined, again: false, containers: [] };
+      this.pools.set(name, memory);
+    }
+    return memory;
+  }
+
+  private decide(memory: Memory): void {
+    if (this.stopped) return;
+    memory.again = true;
+    memory.deciding ??= this.decideUntilQuiet(memory).finally(() => (memory.deciding = undefined));
+  }
+
+  private async decideUntilQuiet(memory: Memory): Promise<void> {
+    while (memory.again && !this.stopped) {
+      memory.again = false;
+      const { functionId, version } = memory.key;
+      await this.decideOnce(memory).catch((error: unknown) => {
+        // The scan comes by again: here nothing is lost but time.
+        this.parts.log.warn({ err: error, functionId, version }, 'a pool could not be decided about');
+      });
+    }
+  }
+
+  private async decideOnce(memory: Memory): Promise<void> {
+    const { db, waiting } = this.parts;
+    const { key } = memory;
+    const version = await findVersion(db, key.functionId, key.version);
+    if (!version) return;
+    if (version.app_stopped) waiting.announce(await terminateVersion(db, key.functionId, key.version));
+
+    const now = Date.now();
+    const refill = memory.refill;
+    memory.refill = false;
+    const decided = await db
+      .transact(async (tx) => {
+        const pool = await lockPool(tx, key);
+        if (!pool) return undefined;
+        const { wish, neededAt } = decidePool(
+          {
+            open: pool.open,
+            slots: INPUTS_PER_CONTAINER,
+            minContainers: version.min_containers,
+            maxContainers: version.max_containers,
+            scaledownMs: version.scaledown_window * 1000,
+            current: version.current,
+            wish: pool.wish,
+            neededAt: pool.needed_at.getTime(),
+            failures: pool.failures,
+            failedAt: pool.failed_at.getTime(),
+          },
+          now,
+        );
+        const tell = wish !== pool.wish || (refill && wish > 0);
+        const noted = Math.abs(neededAt - pool.needed_at.getTime()) < NEEDED_AT_GRAIN_MS;
+        const revision =
+          tell || !noted
+            ? await writeWish(tx, key, { wish, neededAt: new Date(neededAt), tell })
+            : BigInt(pool.revision);
+        const heard = revision === BigInt(pool.heard_revision);
+        return { wish, revision, heard, open: pool.open, shrinks: wish < pool.wish };
+      })
+      .catch((error: unknown) => {
+        memory.refill ||= refill;
+        throw error;
+      });
+    if (!decided) return;
+
+    memory.open = decided.open;
+    memory.capacity = decided.wish * INPUTS_PER_CONTAINER;
+    if (!decided.heard) await this.tell(memory, version, decided);
+    if (decided.wish === 0 && decided.open === 0 && !memory.again) {
+      this.pools.delete(nameOf(key.functionId, key.version));
+    }
+  }
+
+  private async tell(
+    memory: Memory,
+    version: Parameters<typeof specOf>[0],
+    { wish, revision, shrinks }: { wish: number; revision: bigint; shrinks: boolean },
+  ): Promise<void> {
+    const { db, scheduler } = this.parts;
+    const busy = shrinks ? new Set(await listBusy(db, memory.key)) : new Set();
+    const { containers } = await scheduler.setWish(
+      SetWishRequest.fromPartial({
+        owner: nameOf(memory.key.functionId, memory.key.version),
+        spec: specOf(version),
+        containers: wish,
+        revision,
+        idle: shrinks ? memory.containers.filter((id) => !busy.has(id)) : [],
+      }),
+    );
+    memory.containers = containers.map(({ containerId }) => containerId).sort();
+    await markHeard(db, memory.key, revision);
+  }
+
+  private async scan(): Promise<void> {
+    try {
+      for (const { function_id, version } of await listActivePools(this.parts.db)) {
+        this.consider(function_id, version);
+      }
+    } catch (error) {
+      this.parts.log.warn({ err: error }, 'could not look for pools to decide about: trying again soon');
+    } finally {
+      this.scanning = undefined;
+    }
+  }
+}
+
+/** A pool that is in use is written to no more often than this. */
+const NEEDED_AT_GRAIN_MS = 500;
+
+const nameOf = (functionId: string, version: number): string => `${functionId}/${version}`;

@@ -1,0 +1,26 @@
+import { ContainerSpec } from '@berth/contracts/scheduler/v1/scheduler';
+import { RUNTIMES } from '../rpc/to-proto';
+import type { VersionInApp } from '../store/function-store';
+
+/** Inputs that a container runs at a time. */
+export const INPUTS_PER_CONTAINER = 1;
+
+/** What a runner needs to start a container of this version. */
+export const specOf = (version: VersionInApp): ContainerSpec =>
+  ContainerSpec.fromPartial({
+    organizationId: version.organization_id,
+    workspaceId: version.workspace_id,
+    appId: version.app_id,
+    functionId: version.function_id,
+    version: version.version,
+    runtime: RUNTIMES[version.runtime],
+    handler: version.handler,
+    image: version.image,
+    source: version.source,
+    env: version.env,
+    cpu: version.cpu,
+    memory: version.memory,
+    gpu: version.gpu,
+    timeout: version.timeout,
+    slots: INPUTS_PER_CONTAINER,
+  });

@@ -1,0 +1,58 @@
+import { createHash } from 'node:crypto';
+import { BerthError, injectTrace, workspaceOf, type CallContext } from '@berth/service-kit';
+import type { Context } from '../context';
+import { composePayload, PAYLOAD_FORMAT } from '../domain/payload';
+import { acceptCall, findRepeated } from '../store/call-store';
+import { findFunction } from '../store/function-store';
+import { appIsStopped, noSuchFunction } from './not-found';
+
+export interface Arguments {
+  functionId: string;
+  args?: Buffer | undefined;
+  kwargs?: Buffer | undefined;
+}
+
+/**
+ * Writes a call, once for each Idempotency-Key, and sends its input on its way. From here on it ends in one recorded
+ * outcome, whatever becomes of the caller. `joined`: an earlier request made it.
+ */
+export async function accept(
+  { db, relay, autoscaler, log }: Pick<Context, 'db' | 'relay' | 'autoscaler' | 'log'>,
+  request: Arguments,
+  call: CallContext,
+): Promise<{ callId: string; joined: boolean }> {
+  const workspaceId = workspaceOf(call);
+  const { idempotencyKey } = call;
+  const payload = composePayload(request.args, request.kwargs);
+  const requestHash = createHash('sha256').update(payload).digest();
+  const accepted = await acceptCall(db, {
+    workspaceId,
+    functionId: request.functionId,
+    idempotencyKey,
+    requestHash: idempotencyKey === undefined ? undefined : requestHash,
+    format: PAYLOAD_FORMAT,
+    payload,
+    traceparent: injectTrace().traceparent ?? call.traceparent ?? '',
+    acceptedAt: new Date(),
+  });
+  if (accepted) {
+    relay.publish([accepted.outbox]).catch((error: unknown) => {
+      log.warn({ err: error, callId: accepted.callId }, 'an input waits in the outbox');
+    });
+    autoscaler.accepted(request.functionId, accepted.version);
+    return { callId: accepted.callId, joined: false };
+  }
+
+  const found = await findFunction(db, workspaceId, request.functionId);
+  if (!found) throw noSuchFunction();
+  const earlier = idempotencyKey && (await findRepeated(db, found.function_id, idempotencyKey));
+  if (!earlier) throw appIsStopped();
+  if (!earlier.request_hash?.equals(requestHash)) {
+    throw new BerthError(
+      'precondition',
+      'This Idempotency-Key was used for another request: take a new one.',
+      { field: 'Idempotency-Key' },
+    );
+  }
+  return { callId: earlier.id, joined: true };
+}

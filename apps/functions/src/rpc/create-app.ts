@@ -1,0 +1,52 @@
+import { CreateAppRequest, CreateAppResponse } from '@berth/contracts/functions/v1/functions';
+import { idempotent } from '@berth/database';
+import { BerthError, userOf, workspaceOf, type CallContext } from '@berth/service-kit';
+import type { Context } from '../context';
+import { checkPlainName } from '../domain/definition';
+import { checkTags } from '../domain/tags';
+import { insertApp } from '../store/app-store';
+import { appToProto } from './to-proto';
+
+/** Makes an app in an environment of the caller's workspace. Honours Idempotency-Key. */
+export const createApp =
+  ({ db, workspaces }: Pick<Context, 'db' | 'workspaces'>) =>
+  async (request: CreateAppRequest, call: CallContext): Promise<CreateAppResponse> => {
+    const workspaceId = workspaceOf(call);
+    const { organizationId } = userOf(call);
+    checkPlainName(request.name);
+    checkTags(request.tags);
+    const environment = await findEnvironmentName(workspaces, request.environment, call);
+    const repeat = {
+      scope: workspaceId,
+      method: 'CreateApp',
+      key: call.idempotencyKey,
+      request: CreateAppRequest.encode(request).finish(),
+    };
+    return db.transact((tx) =>
+      idempotent(tx, repeat, CreateAppResponse, async () => {
+        const app = { organizationId, workspaceId, environment, name: request.name, tags: request.tags };
+        const row = await insertApp(tx, app);
+        if (!row) {
+          throw new BerthError(
+            'conflict',
+            'The environment has a live app of this name: use or stop that one.',
+            {
+              field: 'name',
+            },
+          );
+        }
+        return { app: appToProto(row) };
+      }),
+    );
+  };
+
+/** Errors: `not_found` with the field that the caller wrote. */
+async function findEnvironmentName(workspaces: Context['workspaces'], name: string, call: CallContext) {
+  try {
+    const { environment } = await workspaces.getEnvironment({ name }, { for: call });
+    return environment!.name;
+  } catch (error) {
+    if (!(error instanceof BerthError) || error.kind !== 'not_found') throw error;
+    throw new BerthError('not_found', error.message, { field: 'environment', cause: error });
+  }
+}

@@ -1,0 +1,62 @@
+import { CreateTreeFromFilesRequest } from '@berth/contracts/sync/v1/sync';
+import type { FunctionDefinition } from '@berth/contracts/functions/v1/functions';
+import { BerthError, type CallContext } from '@berth/service-kit';
+import type { Context } from '../context';
+import { checkModule, completeDefinition, type Definition } from '../domain/definition';
+import { runtimeFromProto } from './to-proto';
+
+/** The definition in a request, complete, with the tree that holds its source. Errors: `invalid`, `not_found`. */
+export async function readDefinition(
+  { sync }: Pick<Context, 'sync'>,
+  request: Omit<FunctionDefinition, 'image'> & { image: string },
+  call: CallContext,
+): Promise<{ definition: Definition; source: string }> {
+  const definition = completeDefinition({
+    runtime: runtimeFromProto(request.runtime),
+    handler: request.handler,
+    image: request.image,
+    gpu: request.gpu,
+    cpu: request.cpu,
+    memory: request.memory,
+    timeout: request.timeout,
+    retries: request.retries,
+    min_containers: request.minContainers,
+    max_containers: request.maxContainers,
+    env: request.env,
+    scaledown_window: request.scaledownWindow,
+  });
+  return { definition, source: await findSource(sync, request, definition, call) };
+}
+
+async function findSource(
+  sync: Context['sync'],
+  { files, source }: Pick<FunctionDefinition, 'files' | 'source'>,
+  definition: Definition,
+  call: CallContext,
+): Promise<string> {
+  const paths = Object.keys(files);
+  if (source && paths.length > 0) {
+    throw new BerthError('invalid', 'Give files or source, not both.', { field: 'source' });
+  }
+  if (!source) {
+    if (paths.length === 0) {
+      throw new BerthError('invalid', 'files is missing: give {path: text}, or source, the id of a tree.', {
+        field: 'files',
+      });
+    }
+    checkModule(definition, paths);
+    const { tree } = await sync.createTreeFromFiles(CreateTreeFromFilesRequest.fromPartial({ files }), {
+      for: call,
+    });
+    return tree!.treeId;
+  }
+  const { tree } = await sync.getTree({ treeId: source }, { for: call }).catch((error: unknown) => {
+    if (!(error instanceof BerthError) || error.kind !== 'not_found') throw error;
+    throw new BerthError('not_found', error.message, { field: 'source', cause: error });
+  });
+  checkModule(
+    definition,
+    tree!.entries.map(({ path }) => path),
+  );
+  return tree!.treeId;
+}

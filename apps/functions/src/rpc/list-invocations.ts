@@ -1,0 +1,23 @@
+import type {
+  ListInvocationsRequest,
+  ListInvocationsResponse,
+} from '@berth/contracts/functions/v1/functions';
+import { cutPage, readPage } from '@berth/database';
+import { workspaceOf, type CallContext } from '@berth/service-kit';
+import type { Context } from '../context';
+import { listCallRows } from '../store/call-store';
+import { findFunction } from '../store/function-store';
+import { noSuchFunction } from './not-found';
+import { callToProto } from './to-proto';
+
+/** Lists the calls of a function, newest first. */
+export const listInvocations =
+  ({ db }: Pick<Context, 'db'>) =>
+  async (request: ListInvocationsRequest, call: CallContext): Promise<ListInvocationsResponse> => {
+    const page = readPage(request);
+    const found = await findFunction(db, workspaceOf(call), request.functionId);
+    if (!found) throw noSuchFunction();
+    const rows = await listCallRows(db, found.function_id, page);
+    const { data, nextCursor } = cutPage(rows, page, ({ call_id }) => call_id);
+    return { data: data.map((row) => callToProto(row)), nextCursor };
+  };

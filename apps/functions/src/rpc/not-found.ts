@@ -1,0 +1,17 @@
+import { BerthError } from '@berth/service-kit';
+
+/** What is not there, and what is another workspace's: the same. */
+export const noSuchApp = () =>
+  new BerthError('not_found', 'No such app in this workspace: GET /v1/apps lists those there are.');
+
+export const noSuchFunction = () =>
+  new BerthError(
+    'not_found',
+    "No such function in this workspace: an app's functions are at /v1/apps/{app_id}/functions.",
+  );
+
+export const noSuchCall = () =>
+  new BerthError('not_found', 'No such call in this workspace: check its id (fc-…).');
+
+export const appIsStopped = () =>
+  new BerthError('precondition', 'The app is stopped and takes no more: make an app of the same name.');

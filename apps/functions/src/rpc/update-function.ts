@@ -1,0 +1,39 @@
+import { UpdateFunctionRequest, UpdateFunctionResponse } from '@berth/contracts/functions/v1/functions';
+import { idempotent } from '@berth/database';
+import { workspaceOf, type CallContext } from '@berth/service-kit';
+import type { Context } from '../context';
+import { holdApp } from '../store/app-store';
+import { advanceVersion, findFunction, insertVersion } from '../store/function-store';
+import { readDefinition } from './definition';
+import { appIsStopped, noSuchFunction } from './not-found';
+import { functionToProto } from './to-proto';
+
+/** Gives a function a new version; open calls finish on the one that they began with. Honours Idempotency-Key. */
+export const updateFunction =
+  (context: Pick<Context, 'db' | 'sync' | 'autoscaler'>) =>
+  async (request: UpdateFunctionRequest, call: CallContext): Promise<UpdateFunctionResponse> => {
+    const { db, autoscaler } = context;
+    const workspaceId = workspaceOf(call);
+    const existing = await findFunction(db, workspaceId, request.functionId);
+    if (!existing) throw noSuchFunction();
+    const { definition, source } = await readDefinition(context, request.definition!, call);
+    const repeat = {
+      scope: workspaceId,
+      method: 'UpdateFunction',
+      key: call.idempotencyKey,
+      request: UpdateFunctionRequest.encode(request).finish(),
+    };
+    const response = await db.transact((tx) =>
+      idempotent(tx, repeat, UpdateFunctionResponse, async () => {
+        const app = await holdApp(tx, workspaceId, existing.app_id);
+        if (app?.stopped_at) throw appIsStopped();
+        const version = await advanceVersion(tx, existing.function_id);
+        await insertVersion(tx, existing.function_id, version, definition, source);
+        return { function: functionToProto((await findFunction(tx, workspaceId, existing.function_id))!) };
+      }),
+    );
+    const { functionId, version } = response.function!;
+    // The version before keeps no minimum any more, the new one may have one.
+    for (const each of [version - 1, version]) autoscaler.consider(functionId, each);
+    return response;
+  };

@@ -1,0 +1,76 @@
+import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions';
+import type { Consumption } from '@berth/events';
+import { defineService, implement, type ServiceModule } from '@berth/service-kit';
+import { createContext } from './context';
+import { consumeContainerEvents } from './loops/container-events';
+import { Repair } from './loops/repair';
+import { attachRunner } from './rpc/attach-runner';
+import { cancelFunctionCall } from './rpc/cancel-function-call';
+import { createApp } from './rpc/create-app';
+import { createFunction } from './rpc/create-function';
+import { getApp } from './rpc/get-app';
+import { getFunction } from './rpc/get-function';
+import { getFunctionCall } from './rpc/get-function-call';
+import { getInputPayload } from './rpc/get-input-payload';
+import { invokeFunction } from './rpc/invoke-function';
+import { listApps } from './rpc/list-apps';
+import { listFunctions } from './rpc/list-functions';
+import { listInvocations } from './rpc/list-invocations';
+import { spawnFunction } from './rpc/spawn-function';
+import { stopApp } from './rpc/stop-app';
+import { streamLogs } from './rpc/stream-logs';
+import { updateFunction } from './rpc/update-function';
+import { pruneOutbox } from './store/input-store';
+import { schema } from './store/schema';
+
+export const functions: ServiceModule = defineService(
+  'functions',
+  async (base) => {
+    const context = await createContext(base);
+    const { db, relay, waiting, lines, autoscaler, stopping } = context;
+    const repair = new Repair(context);
+    let containerEvents: Consumption | undefined;
+    return {
+      services: [
+        implement(FunctionsServiceService, {
+          createApp: createApp(context),
+          listApps: listApps(context),
+          getApp: getApp(context),
+          stopApp: stopApp(context),
+          createFunction: createFunction(context),
+          updateFunction: updateFunction(context),
+          getFunction: getFunction(context),
+          listFunctions: listFunctions(context),
+          invokeFunction: invokeFunction(context),
+          spawnFunction: spawnFunction(context),
+          listInvocations: listInvocations(context),
+          getFunctionCall: getFunctionCall(context),
+          cancelFunctionCall: cancelFunctionCall(context),
+          streamLogs: streamLogs(context),
+          attachRunner: attachRunner(context),
+          getInputPayload: getInputPayload(context),
+        }),
+      ],
+      async begin() {
+        await pruneOutbox(db);
+        relay.start();
+        waiting.start();
+        lines.start();
+        autoscaler.start();
+        repair.start();
+        containerEvents = await consumeContainerEvents(context);
+      },
+      async drain() {
+        waiting.drain();
+        stopping.abort();
+        lines.stop();
+      },
+      async [Symbol.asyncDispose]() {
+        await containerEvents?.stop();
+        await Promise.all([autoscaler.stop(), repair.stop()]);
+        await context[Symbol.asyncDispose]();
+      },
+    };
+  },
+  schema,
+);

@@ -1,0 +1,191 @@
+import { isId, newId, type Page, type Sql } from '@berth/database';
+import { encodeInput, REFERENCE_BYTES, type OutboxRow } from '@berth/events';
+import type { Call, Input } from './entities';
+
+export interface NewCall {
+  workspaceId: string;
+  functionId: string;
+  idempotencyKey: string | undefined;
+  /** Of the request: a repeat must be the same one. Undefined exactly if there is no key. */
+  requestHash: Buffer | undefined;
+  format: string;
+  payload: Buffer;
+  traceparent: string;
+  acceptedAt: Date;
+}
+
+export interface AcceptedCall {
+  callId: string;
+  inputId: string;
+  version: number;
+  /** The message to the queue, committed with the call: publish it. */
+  outbox: OutboxRow;
+}
+
+const SUBJECT = `'berth.inputs.' || c.function_id || '.' || c.version || '.'`;
+
+/**
+ * Writes call, input and outbox row in one statement, if the function is of this workspace and its app takes calls,
+ * and no call has the key yet. Undefined: one of these is not so.
+ */
+export async function acceptCall(sql: Sql, call: NewCall): Promise<AcceptedCall | undefined> {
+  if (!isId('fu', call.functionId)) return undefined;
+  const [callId, inputId] = [newId('fc'), newId('in')];
+  const message = encodeInput({
+    inputId,
+    callId,
+    functionId: call.functionId,
+    version: 0, // Only in the subject, which the statement below makes.
+    attempt: 1,
+    format: call.format,
+    acceptedAt: call.acceptedAt.getTime(),
+    traceparent: call.traceparent,
+    payload: call.payload.length > REFERENCE_BYTES ? undefined : call.payload,
+  });
+  const headers = headersOf(message.headers);
+  const [row] = await sql.prepared<{ id: string; subject: string; version: number }>(
+    'accept-call',
+    `WITH c AS (
+       INSERT INTO call (id, workspace_id, function_id, version, idempotency_key, request_hash, created_at)
+       SELECT $1, f.workspace_id, f.id, f.version, $4, $5, $10
+         FROM function f JOIN app a ON a.id = f.app_id
+        WHERE f.id = $3 AND f.workspace_id = $2 AND a.stopped_at IS NULL
+       ON CONFLICT (function_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+       RETURNING id, function_id, version
+     ), i AS (
+       INSERT INTO input (id, call_id, function_id, version, format, payload, traceparent, accepted_at)
+       SELECT $6, c.id, c.function_id, c.version, $7, $8, $9, $10 FROM c
+     )
+     INSERT INTO outbox (subject, payload, headers)
+     SELECT ${SUBJECT} || $6, $11, $12 FROM c
+     RETURNING id, subject, (SELECT version FROM c) AS version`,
+    [
+      callId,
+      call.workspaceId,
+      call.functionId,
+      call.idempotencyKey ?? null,
+      call.requestHash ?? null,
+      inputId,
+      call.format,
+      call.payload,
+      call.traceparent,
+      call.acceptedAt,
+      message.data,
+      JSON.stringify(headers),
+    ],
+  );
+  if (!row) return undefined;
+  const outbox = { id: row.id, subject: row.subject, payload: message.data, headers };
+  return { callId, inputId, version: row.version, outbox };
+}
+
+/** The message of an input's attempt, in the outbox of this transaction. */
+export async function enqueueAttempt(
+  tx: Sql,
+  input: Pick<
+    Input,
+    | 'id'
+    | 'call_id'
+    | 'function_id'
+    | 'version'
+    | 'attempt'
+    | 'format'
+    | 'traceparent'
+    | 'accepted_at'
+    | 'payload'
+  >,
+): Promise<OutboxRow> {
+  const { subject, headers, data } = encodeInput({
+    inputId: input.id,
+    callId: input.call_id,
+    functionId: input.function_id,
+    version: input.version,
+    attempt: input.attempt,
+    format: input.format,
+    acceptedAt: input.accepted_at.getTime(),
+    traceparent: input.traceparent,
+    payload: input.payload.length > REFERENCE_BYTES ? undefined : input.payload,
+  });
+  const record = headersOf(headers);
+  const [row] = await tx.query<{ id: string }>(
+    'INSERT INTO outbox (subject, payload, headers) VALUES ($1, $2, $3) RETURNING id',
+    [subject, data, JSON.stringify(record)],
+  );
+  return { id: row!.id, subject, payload: data, headers: record };
+}
+
+const headersOf = (headers: Iterable<[string, string[]]>): Record<string, string> =>
+  Object.fromEntries([...headers].map(([key, [value]]) => [key, value ?? '']));
+
+/** The call that was made under this key, if one was. */
+export async function findRepeated(
+  sql: Sql,
+  functionId: string,
+  idempotencyKey: string,
+): Promise<Pick<Call, 'id' | 'request_hash'> | undefined> {
+  const [row] = await sql.query<Pick<Call, 'id' | 'request_hash'>>(
+    'SELECT id, request_hash FROM call WHERE function_id = $1 AND idempotency_key = $2',
+    [functionId, idempotencyKey],
+  );
+  return row;
+}
+
+/** A call with its one input: what is shown of it. */
+export type CallView = Pick<
+  Input,
+  | 'call_id'
+  | 'function_id'
+  | 'version'
+  | 'state'
+  | 'attempt'
+  | 'container_id'
+  | 'result'
+  | 'error'
+  | 'container_phases'
+  | 'accepted_at'
+  | 'started_at'
+  | 'finished_at'
+  | 'recorded_at'
+> & { input_id: string };
+
+export const CALL_VIEW = `
+  i.call_id, i.id AS input_id, i.function_id, i.version, i.state, i.attempt, i.container_id, i.result, i.error,
+  i.container_phases, i.accepted_at, i.started_at, i.finished_at, i.recorded_at`;
+
+/** A call of this workspace. */
+export async function findCall(sql: Sql, workspaceId: string, id: string): Promise<CallView | undefined> {
+  if (!isId('fc', id)) return undefined;
+  const [row] = await sql.prepared<CallView>(
+    'find-call',
+    `SELECT ${CALL_VIEW} FROM call c JOIN input i ON i.call_id = c.id AND i.index = 0
+      WHERE c.id = $1 AND c.workspace_id = $2`,
+    [id, workspaceId],
+  );
+  return row;
+}
+
+/** One page and one row more of a function's calls, newest first. */
+export const listCallRows = (sql: Sql, functionId: string, { limit, after }: Page) =>
+  sql.query<CallView>(
+    `SELECT ${CALL_VIEW} FROM call c JOIN input i ON i.call_id = c.id AND i.index = 0
+      WHERE c.function_id = $1 AND ($2::text IS NULL OR c.id < $2)
+      ORDER BY c.id DESC LIMIT $3`,
+    [functionId, after ?? null, limit + 1],
+  );
+
+/** How many inputs of the same pool were accepted before this one and still wait. */
+export async function countAhead(sql: Sql, call: CallView): Promise<number> {
+  const [row] = await sql.query<{ count: number }>(
+    `SELECT count(*)::integer AS count FROM input
+      WHERE function_id = $1 AND version = $2 AND finished_at IS NULL AND state = 'pending' AND id < $3`,
+    [call.function_id, call.version, call.input_id],
+  );
+  return row!.count;
+}
+
+/** Of these calls, those that have ended. */
+export const findEnded = (sql: Sql, callIds: string[]) =>
+  sql.query<CallView>(
+    `SELECT ${CALL_VIEW} FROM input i WHERE i.call_id = ANY($1) AND i.index = 0 AND i.finished_at IS NOT NULL`,
+    [callIds],
+  );

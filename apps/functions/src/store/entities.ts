@@ -1,0 +1,285 @@
+/** Rows as they are; properties are spelled as the columns are, so that a row of a query is one of these. */
+import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
+import type { InputState } from '../domain/input-state';
+import type { InputError } from '../domain/outcome';
+import type { Phase } from '../domain/phases';
+import type { RuntimeName } from '../domain/definition';
+
+export type AppState = 'ephemeral' | 'deployed' | 'stopped';
+
+@Entity('app')
+@Index('app_live_name', ['workspace_id', 'environment', 'name'], {
+  unique: true,
+  where: 'stopped_at IS NULL',
+})
+@Index('app_workspace', ['workspace_id', 'id'])
+@Check('app_state', `state IN ('ephemeral', 'deployed', 'stopped')`)
+@Check('app_stopped', `(state = 'stopped') = (stopped_at IS NOT NULL)`)
+export class App {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'app_pkey' })
+  id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  organization_id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  workspace_id!: string;
+
+  /** The environment's name. */
+  @Column({ type: 'text', collation: 'C' })
+  environment!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  name!: string;
+
+  @Column({ type: 'text', default: 'deployed' })
+  state!: AppState;
+
+  @Column({ type: 'jsonb', default: {} })
+  tags!: Record<string, string>;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  created_at!: Date;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  stopped_at!: Date | null;
+}
+
+@Entity('function')
+@Unique('function_app_name', ['app_id', 'name'])
+export class Func {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'function_pkey' })
+  id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  @ForeignKey(() => App, { name: 'function_app' })
+  app_id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  workspace_id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  name!: string;
+
+  /** The one that new calls run. */
+  @Column({ type: 'integer', default: 1 })
+  version!: number;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  created_at!: Date;
+}
+
+@Entity('function_version')
+@Check('function_version_containers', 'min_containers >= 0 AND min_containers <= max_containers')
+export class FunctionVersion {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'function_version_pkey' })
+  @ForeignKey(() => Func, { name: 'function_version_function' })
+  function_id!: string;
+
+  @PrimaryColumn({ type: 'integer', primaryKeyConstraintName: 'function_version_pkey' })
+  version!: number;
+
+  @Column({ type: 'text' })
+  runtime!: RuntimeName;
+
+  @Column({ type: 'text' })
+  handler!: string;
+
+  /** Empty: the base image of the runtime. */
+  @Column({ type: 'text' })
+  image!: string;
+
+  /** A tree of sync. */
+  @Column({ type: 'text', collation: 'C' })
+  source!: string;
+
+  @Column({ type: 'text', array: true, default: [] })
+  gpu!: string[];
+
+  /** Cores. */
+  @Column({ type: 'double precision' })
+  cpu!: number;
+
+  /** MiB. */
+  @Column({ type: 'integer' })
+  memory!: number;
+
+  /** Seconds. */
+  @Column({ type: 'integer' })
+  timeout!: number;
+
+  @Column({ type: 'integer' })
+  retries!: number;
+
+  @Column({ type: 'integer' })
+  min_containers!: number;
+
+  @Column({ type: 'integer' })
+  max_containers!: number;
+
+  @Column({ type: 'jsonb', default: {} })
+  env!: Record<string, string>;
+
+  /** Seconds. */
+  @Column({ type: 'integer' })
+  scaledown_window!: number;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  created_at!: Date;
+}
+
+/** Numbers of type bigint are strings in rows. */
+@Entity('pool')
+@ForeignKey(() => FunctionVersion, ['function_id', 'version'], ['function_id', 'version'], {
+  name: 'pool_version',
+})
+@Index('pool_active', ['function_id'], { where: 'retired_at IS NULL AND wish > 0' })
+@Index('pool_unheard', ['function_id'], { where: 'heard_revision < revision' })
+@Check('pool_wish', 'wish >= 0 AND heard_revision <= revision')
+@Check('pool_retired', 'retired_at IS NULL OR wish = 0')
+export class Pool {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'pool_pkey' })
+  function_id!: string;
+
+  @PrimaryColumn({ type: 'integer', primaryKeyConstraintName: 'pool_pkey' })
+  version!: number;
+
+  /** Containers that there should be. */
+  @Column({ type: 'integer', default: 0 })
+  wish!: number;
+
+  /** Grows with each word to the scheduler. */
+  @Column({ type: 'bigint', default: 0 })
+  revision!: string;
+
+  /** The newest revision that the scheduler has answered. */
+  @Column({ type: 'bigint', default: 0 })
+  heard_revision!: string;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  needed_at!: Date;
+
+  /** Containers that failed in a row before they were ready, for no fault of the user's. */
+  @Column({ type: 'integer', default: 0 })
+  failures!: number;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  failed_at!: Date;
+
+  /** Nothing will run in it any more, and its queue is gone. */
+  @Column({ type: 'timestamptz', nullable: true })
+  retired_at!: Date | null;
+}
+
+@Entity('call')
+@Index('call_function', ['function_id', 'id'])
+@Index('call_repeat', ['function_id', 'idempotency_key'], {
+  unique: true,
+  where: 'idempotency_key IS NOT NULL',
+})
+@Check('call_request', '(idempotency_key IS NULL) = (request_hash IS NULL)')
+export class Call {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'call_pkey' })
+  id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  workspace_id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  function_id!: string;
+
+  @Column({ type: 'integer' })
+  version!: number;
+
+  @Column({ type: 'text', collation: 'C', nullable: true })
+  idempotency_key!: string | null;
+
+  @Column({ type: 'bytea', nullable: true })
+  request_hash!: Buffer | null;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  created_at!: Date;
+}
+
+@Entity('input')
+@Unique('input_call_index', ['call_id', 'index'])
+@Index('input_open', ['function_id', 'version', 'id'], { where: 'finished_at IS NULL' })
+@Index('input_container', ['container_id'], {
+  where: 'finished_at IS NULL AND container_id IS NOT NULL',
+})
+@Check('input_state', `state IN ('pending', 'running', 'success', 'failure', 'terminated')`)
+@Check('input_attempt', 'attempt >= published_attempt AND published_attempt >= 1')
+@Check('input_final', `(state IN ('success', 'failure', 'terminated')) = (finished_at IS NOT NULL)`)
+@Check('input_success', `(state = 'success') = (result IS NOT NULL)`)
+@Check('input_failure', `state <> 'failure' OR error IS NOT NULL`)
+@Check('input_running', `state <> 'running' OR container_id IS NOT NULL`)
+export class Input {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'input_pkey' })
+  id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  @ForeignKey(() => Call, { name: 'input_call' })
+  call_id!: string;
+
+  @Column({ type: 'integer', default: 0 })
+  index!: number;
+
+  @Column({ type: 'text', collation: 'C' })
+  function_id!: string;
+
+  @Column({ type: 'integer' })
+  version!: number;
+
+  @Column({ type: 'text', default: 'pending' })
+  state!: InputState;
+
+  /** The fence: what an older attempt says is stale. */
+  @Column({ type: 'integer', default: 1 })
+  attempt!: number;
+
+  /** The attempt that the newest message in the queue names; a redelivery of an older message is stale. */
+  @Column({ type: 'integer', default: 1 })
+  published_attempt!: number;
+
+  /** Attempts that ended in a failure; those whose container was lost do not count. */
+  @Column({ type: 'integer', default: 0 })
+  failures!: number;
+
+  @Column({ type: 'text' })
+  format!: string;
+
+  @Column({ type: 'bytea' })
+  payload!: Buffer;
+
+  @Column({ type: 'text', collation: 'C', nullable: true })
+  container_id!: string | null;
+
+  @Column({ type: 'bytea', nullable: true })
+  result!: Buffer | null;
+
+  @Column({ type: 'text', nullable: true })
+  result_format!: string | null;
+
+  @Column({ type: 'jsonb', nullable: true })
+  error!: InputError | null;
+
+  /** How its container came to be, when it was the first to run there. */
+  @Column({ type: 'jsonb', nullable: true })
+  container_phases!: Phase[] | null;
+
+  @Column({ type: 'text', default: '' })
+  traceparent!: string;
+
+  @Column({ type: 'timestamptz' })
+  accepted_at!: Date;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  started_at!: Date | null;
+
+  /** By the runner's clock, where one ran it. */
+  @Column({ type: 'timestamptz', nullable: true })
+  finished_at!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  recorded_at!: Date | null;
+}

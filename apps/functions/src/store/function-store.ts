@@ -1,0 +1,126 @@
+import { isId, newId, type Page, type Sql } from '@berth/database';
+import type { Definition } from '../domain/definition';
+import type { Func, FunctionVersion } from './entities';
+
+/** A function with the version that new calls run. */
+export type CurrentFunction = Omit<FunctionVersion, 'created_at'> &
+  Pick<Func, 'app_id' | 'name' | 'created_at'>;
+
+const CURRENT = `
+  f.id AS function_id, f.app_id, f.name, f.created_at, v.version, v.runtime, v.handler, v.image, v.source, v.gpu,
+  v.cpu, v.memory, v.timeout, v.retries, v.min_containers, v.max_containers, v.env, v.scaledown_window`;
+const FROM_CURRENT =
+  'FROM function f JOIN function_version v ON v.function_id = f.id AND v.version = f.version';
+
+/** A new function, without a version; undefined when the app has one of this name. */
+export async function insertFunction(
+  tx: Sql,
+  app: { id: string; workspace_id: string },
+  name: string,
+): Promise<Func | undefined> {
+  const [row] = await tx.query<Func>(
+    `INSERT INTO function (id, app_id, workspace_id, name) VALUES ($1, $2, $3, $4)
+     ON CONFLICT ON CONSTRAINT function_app_name DO NOTHING
+     RETURNING id, app_id, workspace_id, name, version, created_at`,
+    [newId('fu'), app.id, app.workspace_id, name],
+  );
+  return row;
+}
+
+/** Makes the next version the one that new calls run; the row stays locked until the transaction ends. */
+export async function advanceVersion(tx: Sql, functionId: string): Promise<number> {
+  const [row] = await tx.query<{ version: number }>(
+    'UPDATE function SET version = version + 1 WHERE id = $1 RETURNING version',
+    [functionId],
+  );
+  if (!row) throw new Error(`function ${functionId} is gone, and functions are never deleted`);
+  return row.version;
+}
+
+/** A version of a function, with a pool of no containers yet. */
+export async function insertVersion(
+  tx: Sql,
+  functionId: string,
+  version: number,
+  definition: Definition,
+  source: string,
+): Promise<void> {
+  const { gpu, env } = definition;
+  await tx.query(
+    `INSERT INTO function_version (function_id, version, runtime, handler, image, source, gpu, cpu, memory, timeout,
+                                   retries, min_containers, max_containers, env, scaledown_window)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+    [
+      functionId,
+      version,
+      definition.runtime,
+      definition.handler,
+      definition.image,
+      source,
+      gpu,
+      definition.cpu,
+      definition.memory,
+      definition.timeout,
+      definition.retries,
+      definition.min_containers,
+      definition.max_containers,
+      JSON.stringify(env),
+      definition.scaledown_window,
+    ],
+  );
+  await tx.query('INSERT INTO pool (function_id, version) VALUES ($1, $2)', [functionId, version]);
+}
+
+/** A function of this workspace. */
+export async function findFunction(
+  sql: Sql,
+  workspaceId: string,
+  id: string,
+): Promise<CurrentFunction | undefined> {
+  if (!isId('fu', id)) return undefined;
+  const [row] = await sql.query<CurrentFunction>(
+    `SELECT ${CURRENT} ${FROM_CURRENT} WHERE f.id = $1 AND f.workspace_id = $2`,
+    [id, workspaceId],
+  );
+  return row;
+}
+
+/** One page and one row more, by name. */
+export const listFunctionRows = (sql: Sql, appId: string, name: string | undefined, { limit, after }: Page) =>
+  sql.query<CurrentFunction>(
+    `SELECT ${CURRENT} ${FROM_CURRENT}
+      WHERE f.app_id = $1 AND ($2::text IS NULL OR f.name = $2) AND ($3::text IS NULL OR f.name > $3)
+      ORDER BY f.name LIMIT $4`,
+    [appId, name ?? null, after ?? null, limit + 1],
+  );
+
+/** A version with what its containers need to know of its app. */
+export type VersionInApp = FunctionVersion &
+  Pick<Func, 'app_id' | 'workspace_id'> & { organization_id: string; current: boolean; app_stopped: boolean };
+
+/** Undefined where there is no such version. `current`: new calls run it. */
+export async function findVersion(
+  sql: Sql,
+  functionId: string,
+  version: number,
+): Promise<VersionInApp | undefined> {
+  const [row] = await sql.prepared<VersionInApp>(
+    'find-version',
+    `SELECT v.function_id, v.version, v.runtime, v.handler, v.image, v.source, v.gpu, v.cpu, v.memory, v.timeout,
+            v.retries, v.min_containers, v.max_containers, v.env, v.scaledown_window, v.created_at,
+            f.app_id, f.workspace_id, a.organization_id, f.version = v.version AND a.stopped_at IS NULL AS current,
+            a.stopped_at IS NOT NULL AS app_stopped
+       FROM function_version v JOIN function f ON f.id = v.function_id JOIN app a ON a.id = f.app_id
+      WHERE v.function_id = $1 AND v.version = $2`,
+    [functionId, version],
+  );
+  return row;
+}
+
+/** The versions of an app's functions, superseded ones included. */
+export const listVersionsOfApp = (sql: Sql, appId: string) =>
+  sql.query<{ function_id: string; version: number }>(
+    `SELECT v.function_id, v.version FROM function_version v JOIN function f ON f.id = v.function_id
+      WHERE f.app_id = $1`,
+    [appId],
+  );

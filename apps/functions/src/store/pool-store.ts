@@ -1,0 +1,103 @@
+import type { Sql } from '@berth/database';
+import type { Pool } from './entities';
+
+export interface PoolKey {
+  functionId: string;
+  version: number;
+}
+
+export type LockedPool = Pick<
+  Pool,
+  'wish' | 'revision' | 'heard_revision' | 'needed_at' | 'failures' | 'failed_at' | 'retired_at'
+> & { open: number };
+
+/** The pool with its open inputs, locked: replicas decide one after the other. */
+export async function lockPool(tx: Sql, { functionId, version }: PoolKey): Promise<LockedPool | undefined> {
+  const [pool] = await tx.prepared<Omit<LockedPool, 'open'>>(
+    'lock-pool',
+    `SELECT wish, revision, heard_revision, needed_at, failures, failed_at, retired_at FROM pool
+      WHERE function_id = $1 AND version = $2 FOR UPDATE`,
+    [functionId, version],
+  );
+  if (!pool) return undefined;
+  const [count] = await tx.prepared<{ open: number }>(
+    'count-open',
+    `SELECT count(*)::integer AS open FROM input WHERE function_id = $1 AND version = $2 AND finished_at IS NULL`,
+    [functionId, version],
+  );
+  return { ...pool, open: count!.open };
+}
+
+/** Writes a decision, under a new revision where the scheduler has to hear of it; gives the revision then in force. */
+export async function writeWish(
+  tx: Sql,
+  { functionId, version }: PoolKey,
+  { wish, neededAt, tell }: { wish: number; neededAt: Date; tell: boolean },
+): Promise<bigint> {
+  const [row] = await tx.query<{ revision: string }>(
+    `UPDATE pool SET wish = $3, needed_at = $4, revision = revision + $5,
+            retired_at = CASE WHEN $3 > 0 THEN NULL ELSE retired_at END
+      WHERE function_id = $1 AND version = $2 RETURNING revision`,
+    [functionId, version, wish, neededAt, tell ? 1 : 0],
+  );
+  return BigInt(row!.revision);
+}
+
+/** The scheduler has answered this revision. */
+export const markHeard = (sql: Sql, { functionId, version }: PoolKey, revision: bigint) =>
+  sql.query(
+    `UPDATE pool SET heard_revision = $3 WHERE function_id = $1 AND version = $2 AND heard_revision < $3`,
+    [functionId, version, String(revision)],
+  );
+
+/** Counts a container that failed for no fault of the user's; gives how many did in a row. */
+export async function countFailure(sql: Sql, { functionId, version }: PoolKey): Promise<number> {
+  const [row] = await sql.query<{ failures: number }>(
+    `UPDATE pool SET failures = failures + 1, failed_at = now() WHERE function_id = $1 AND version = $2
+     RETURNING failures`,
+    [functionId, version],
+  );
+  return row?.failures ?? 0;
+}
+
+/** A container became ready. */
+export const clearFailures = (sql: Sql, { functionId, version }: PoolKey) =>
+  sql.query('UPDATE pool SET failures = 0 WHERE function_id = $1 AND version = $2 AND failures > 0', [
+    functionId,
+    version,
+  ]);
+
+/** Pools where something is or should be: with open inputs, with containers, or with a wish that was not heard. */
+export const listActivePools = (sql: Sql) =>
+  sql.query<{ function_id: string; version: number }>(
+    `SELECT function_id, version FROM input WHERE finished_at IS NULL
+     UNION SELECT function_id, version FROM pool WHERE retired_at IS NULL AND wish > 0
+     UNION SELECT function_id, version FROM pool WHERE heard_revision < revision`,
+  );
+
+/** Containers of a pool that run inputs now. */
+export async function listBusy(sql: Sql, { functionId, version }: PoolKey): Promise<string[]> {
+  const rows = await sql.query<{ container_id: string }>(
+    `SELECT DISTINCT container_id FROM input
+      WHERE function_id = $1 AND version = $2 AND finished_at IS NULL AND container_id IS NOT NULL`,
+    [functionId, version],
+  );
+  return rows.map(({ container_id }) => container_id);
+}
+
+/** Pools that will run nothing any more and whose queue is still there. */
+export const listRetiring = (sql: Sql) =>
+  sql.query<{ function_id: string; version: number }>(
+    `SELECT p.function_id, p.version
+       FROM pool p JOIN function f ON f.id = p.function_id JOIN app a ON a.id = f.app_id
+      WHERE p.retired_at IS NULL AND p.wish = 0 AND p.heard_revision = p.revision
+        AND (a.stopped_at IS NOT NULL OR f.version > p.version)
+        AND NOT EXISTS (SELECT 1 FROM input i WHERE i.function_id = p.function_id AND i.version = p.version
+                                                AND i.finished_at IS NULL)`,
+  );
+
+export const markRetired = (sql: Sql, { functionId, version }: PoolKey) =>
+  sql.query('UPDATE pool SET retired_at = now() WHERE function_id = $1 AND version = $2 AND wish = 0', [
+    functionId,
+    version,
+  ]);

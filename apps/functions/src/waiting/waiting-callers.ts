@@ -1,0 +1,100 @@
+/**
+ * Callers that wait for their call's outcome. They are woken by whoever records it: at once in this process, by a
+ * NATS message in another replica, and by a slow look at the database when that message was lost.
+ */
+import type { Database } from '@berth/database';
+import type { Bus } from '@berth/events';
+import { BerthError, type Logger } from '@berth/service-kit';
+import { findEnded, type CallView } from '../store/call-store';
+
+/** Core NATS, to every replica: call ids, separated by spaces. */
+const ENDED_SUBJECT = 'berth.calls.ended';
+/** The fall-back look, for a message that was lost. Milliseconds. */
+const LOOK_MS = 5000;
+
+type Wake = (ended: CallView | BerthError) => void;
+
+export class WaitingCallers {
+  private readonly wakes = new Map<string, Set<Wake>>();
+  private timer: NodeJS.Timeout | undefined;
+  private unsubscribe: () => void = () => undefined;
+  private draining = false;
+
+  constructor(
+    private readonly db: Database,
+    private readonly bus: Bus,
+    private readonly log: Logger,
+  ) {}
+
+  start(): void {
+    const subscription = this.bus.nats.subscribe(ENDED_SUBJECT, {
+      callback: (_, message) => {
+        const ids = message.string().split(' ');
+        this.look(ids.filter((id) => this.wakes.has(id)));
+      },
+    });
+    this.timer = setInterval(() => this.look([...this.wakes.keys()]), LOOK_MS);
+    this.timer.unref();
+    this.unsubscribe = () => subscription.unsubscribe();
+  }
+
+  /**
+   * The call once it has ended. Wait before you look whether it has: what ends in between is not missed.
+   * Errors: `cancelled` when the caller goes away, `unavailable` when this service stops: ask again under the same key.
+   */
+  wait(callId: string, signal: AbortSignal): Promise<CallView> {
+    return new Promise((resolve, reject) => {
+      if (this.draining) return reject(stopping());
+      const wakes = this.wakes.get(callId) ?? new Set();
+      this.wakes.set(callId, wakes);
+      const leave = () => {
+        signal.removeEventListener('abort', onAbort);
+        wakes.delete(wake);
+        if (wakes.size === 0) this.wakes.delete(callId);
+      };
+      const wake: Wake = (ended) => {
+        leave();
+        if (ended instanceof BerthError) reject(ended);
+        else resolve(ended);
+      };
+      const onAbort = () => wake(new BerthError('cancelled', 'The caller went away; the call goes on.'));
+      wakes.add(wake);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  /** Wakes whoever waits for these calls, here and in every replica. */
+  announce(calls: readonly CallView[]): void {
+    if (calls.length === 0) return;
+    for (const call of calls) this.announceHere(call);
+    try {
+      this.bus.nats.publish(ENDED_SUBJECT, calls.map(({ call_id }) => call_id).join(' '));
+    } catch (error) {
+      this.log.debug({ err: error }, 'other replicas find out by looking');
+    }
+  }
+
+  /** Wakes whoever waits for this call in this replica. */
+  announceHere(call: CallView): void {
+    for (const wake of this.wakes.get(call.call_id) ?? []) wake(call);
+  }
+
+  private look(callIds: string[]): void {
+    if (callIds.length === 0) return;
+    findEnded(this.db, callIds).then(
+      (calls) => calls.forEach((call) => this.announceHere(call)),
+      (error: unknown) => this.log.debug({ err: error }, 'could not look for ended calls: trying again soon'),
+    );
+  }
+
+  /** Sends everybody away: their calls go on, and whoever asks again joins them. */
+  drain(): void {
+    this.draining = true;
+    clearInterval(this.timer);
+    this.unsubscribe();
+    for (const wakes of [...this.wakes.values()]) for (const wake of [...wakes]) wake(stopping());
+  }
+}
+
+const stopping = () =>
+  new BerthError('unavailable', 'The functions service stops: ask again under the same Idempotency-Key.');

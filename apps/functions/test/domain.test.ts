@@ -1,0 +1,306 @@
+import fc from 'fast-check';
+import { checkModule, completeDefinition, type GivenDefinition } from '../src/domain/definition';
+import { checkGpu } from '../src/domain/gpu';
+import { isFinal, TRANSITIONS } from '../src/domain/input-state';
+import { isTriedAgain } from '../src/domain/outcome';
+import { composePayload } from '../src/domain/payload';
+import { composePhases } from '../src/domain/phases';
+import { backoffMs, decidePool, type PoolFacts } from '../src/domain/pool';
+import { explain } from '../src/domain/waiting';
+
+const given = (change: Partial<GivenDefinition> = {}): GivenDefinition => ({
+  runtime: 'python',
+  handler: 'main:run',
+  image: '',
+  gpu: [],
+  cpu: undefined,
+  memory: undefined,
+  timeout: undefined,
+  retries: undefined,
+  min_containers: undefined,
+  max_containers: undefined,
+  env: {},
+  scaledown_window: undefined,
+  ...change,
+});
+
+describe('definitions', () => {
+  test('what is not said has its default', () => {
+    expect(completeDefinition(given())).toEqual({
+      runtime: 'python',
+      handler: 'main:run',
+      image: '',
+      gpu: [],
+      cpu: 1,
+      memory: 256,
+      timeout: 300,
+      retries: 0,
+      min_containers: 0,
+      max_containers: 10,
+      env: {},
+      scaledown_window: 60,
+    });
+  });
+
+  test.each<[string, Partial<GivenDefinition>]>([
+    ['runtime', { runtime: undefined }],
+    ['handler', { handler: 'main' }],
+    ['handler', { handler: 'main:' }],
+    ['handler', { handler: '../main:run' }],
+    ['handler', { handler: 'a:b:c' }],
+    ['handler', { handler: `${'x'.repeat(300)}:run` }],
+    ['image', { image: 'a b' }],
+    ['cpu', { cpu: 0 }],
+    ['cpu', { cpu: Number.NaN }],
+    ['cpu', { cpu: 257 }],
+    ['memory', { memory: 63 }],
+    ['timeout', { timeout: 86_401 }],
+    ['retries', { retries: -1 }],
+    ['retries', { retries: 11 }],
+    ['max_containers', { max_containers: 0 }],
+    ['min_containers', { min_containers: 3, max_containers: 2 }],
+    ['env', { env: { 'A-B': 'x' } }],
+    ['env', { env: { BERTH_RUN_TOKEN: 'x' } }],
+    ['env', { env: { A: 'a\0b' } }],
+    ['env', { env: { A: 'x'.repeat(70_000) } }],
+    ['scaledown_window', { scaledown_window: 0 }],
+    ['gpu', { gpu: ['RTX-1'] }],
+  ])('%s is refused: %j', (field, change) => {
+    expect(() => completeDefinition(given(change))).toThrow(
+      expect.objectContaining({ kind: 'invalid', field }),
+    );
+  });
+
+  test('the value of a variable never stands in an error', () => {
+    expect(() => completeDefinition(given({ env: { A: 'hunter2\0' } }))).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining('hunter2') }),
+    );
+  });
+
+  test.each<[string[], string[]]>([
+    [['h100'], ['H100']],
+    [['H100:1'], ['H100']],
+    [
+      ['H100:4', 'any'],
+      ['H100:4', 'any'],
+    ],
+  ])('cards %j are %j', (asked, cards) => expect(checkGpu(asked)).toEqual(cards));
+
+  test.each(['', 'H100:0', 'H100:17', 'H100:x', 'H100:', ':4', 'H100:4:4'])(
+    'card %j is refused',
+    (request) => {
+      expect(() => checkGpu([request])).toThrow(expect.objectContaining({ kind: 'invalid', field: 'gpu' }));
+    },
+  );
+
+  test.each<['python' | 'node', string, string[], boolean]>([
+    ['python', 'main:run', ['main.py'], true],
+    ['python', 'pkg.mod:Thing.method', ['pkg/mod.py'], true],
+    ['python', 'pkg:run', ['pkg/__init__.py'], true],
+    ['python', 'main:run', ['main.ts'], false],
+    ['node', 'main:run', ['main.ts'], true],
+    ['node', 'src/main:run', ['src/main.mjs'], true],
+    ['node', 'src.main:run', ['src/main/index.js'], true],
+    ['node', 'main.ts:run', ['main.ts'], true],
+    ['node', 'main:run', ['main.py'], false],
+  ])('%s %s in %j: %s', (runtime, handler, paths, there) => {
+    const check = () => checkModule(completeDefinition(given({ runtime, handler })), paths);
+    if (there) check();
+    else expect(check).toThrow(expect.objectContaining({ kind: 'invalid', field: 'handler' }));
+  });
+
+  test("an image of the user's own may bring the module", () => {
+    checkModule(completeDefinition(given({ image: 'mine:1' })), ['other.py']);
+  });
+});
+
+describe('states', () => {
+  test('nothing leaves a final state', () => {
+    for (const { from } of Object.values(TRANSITIONS))
+      for (const state of from) expect(isFinal(state)).toBe(false);
+  });
+
+  test('a failure is tried again as often as was asked', () => {
+    expect([1, 2, 3, 4].map((failures) => isTriedAgain(failures, 2))).toEqual([true, true, false, false]);
+    expect(isTriedAgain(1, 0)).toBe(false);
+  });
+});
+
+describe('payloads', () => {
+  test('are put together and never parsed', () => {
+    const args = Buffer.from('[12345678901234567890123]');
+    expect(composePayload(args, undefined).toString()).toBe('{"args":[12345678901234567890123],"kwargs":{}}');
+    expect(composePayload(undefined, Buffer.from(' {"a":1}')).toString()).toBe(
+      '{"args":[],"kwargs": {"a":1}}',
+    );
+  });
+
+  test.each<[string, string | undefined, string | undefined]>([
+    ['args', '{"a":1}', undefined],
+    ['args', '3', undefined],
+    ['kwargs', undefined, '[1]'],
+  ])('%s of another kind are refused', (field, args, kwargs) => {
+    const bytes = (text: string | undefined) => (text === undefined ? undefined : Buffer.from(text));
+    expect(() => composePayload(bytes(args), bytes(kwargs))).toThrow(
+      expect.objectContaining({ kind: 'invalid', field }),
+    );
+  });
+
+  test('have a largest size', () => {
+    const huge = Buffer.from(`["${'x'.repeat(17 * 1024 * 1024)}"]`);
+    expect(() => composePayload(huge, undefined)).toThrow(expect.objectContaining({ kind: 'too_large' }));
+  });
+});
+
+describe('pools', () => {
+  const facts = (change: Partial<PoolFacts> = {}): PoolFacts => ({
+    open: 0,
+    slots: 1,
+    minContainers: 0,
+    maxContainers: 4,
+    scaledownMs: 60_000,
+    current: true,
+    wish: 0,
+    neededAt: 0,
+    failures: 0,
+    failedAt: 0,
+    ...change,
+  });
+  const NOW = 1_000_000;
+
+  test.each<[string, Partial<PoolFacts>, number]>([
+    ['nothing waits', {}, 0],
+    ['one waits', { open: 1 }, 1],
+    ['more wait than may run', { open: 1000 }, 4],
+    ['a container takes several', { open: 7, slots: 4 }, 2],
+    ['a minimum', { minContainers: 2 }, 2],
+    ['a minimum of a superseded version', { minContainers: 2, current: false }, 0],
+    ['idle within the window', { wish: 3, neededAt: NOW - 59_000 }, 3],
+    ['idle for the window', { wish: 3, neededAt: NOW - 60_000 }, 0],
+    ['less needed, within the window', { wish: 3, open: 1, neededAt: NOW - 10 }, 3],
+    ['less needed, after the window', { wish: 3, open: 1, neededAt: NOW - 60_000 }, 1],
+    ['superseded and idle', { wish: 3, current: false, neededAt: NOW }, 0],
+    ['superseded and still in use', { wish: 3, open: 2, current: false, neededAt: NOW }, 3],
+    ['resting after failures', { open: 2, failures: 3, failedAt: NOW - 3000 }, 0],
+    ['rested after failures', { open: 2, failures: 3, failedAt: NOW - 4000 }, 2],
+  ])('%s', (_, change, wish) => expect(decidePool(facts(change), NOW).wish).toBe(wish));
+
+  test('rests grow, and have an end', () => {
+    expect([0, 1, 2, 3, 50].map(backoffMs)).toEqual([0, 1000, 2000, 4000, 60_000]);
+  });
+
+  test('never more than the maximum, never less than what is open needs, and it always comes to rest', () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          open: fc.nat(50),
+          wish: fc.nat(20),
+          max: fc.integer({ min: 1, max: 20 }),
+          min: fc.nat(5),
+        }),
+        fc.boolean(),
+        ({ open, wish, max, min }, current) => {
+          const pool = facts({
+            open,
+            wish: Math.min(wish, max),
+            maxContainers: max,
+            minContainers: Math.min(min, max),
+            current,
+            neededAt: NOW,
+          });
+          const first = decidePool(pool, NOW);
+          expect(first.wish).toBeLessThanOrEqual(max);
+          expect(first.wish).toBeGreaterThanOrEqual(Math.min(open, max));
+          const later = decidePool({ ...pool, ...first }, NOW + 3_600_000);
+          const floor = current ? Math.min(min, max) : 0;
+          expect(later.wish).toBe(Math.max(floor, Math.min(open, max)));
+        },
+      ),
+    );
+  });
+});
+
+describe('phases', () => {
+  const container = [
+    { name: 'placed', startedAt: 110, durationMs: 5 },
+    { name: 'create', startedAt: 115, durationMs: 60 },
+    { name: 'start', startedAt: 175, durationMs: 100 },
+    { name: 'init', startedAt: 275, durationMs: 20 },
+  ];
+  const names = (phases: { name: string }[]) => phases.map(({ name }) => name);
+
+  test('of a warm call', () => {
+    const phases = composePhases({
+      acceptedAt: 100,
+      startedAt: 102,
+      finishedAt: 105,
+      recordedAt: 106,
+      container: [],
+    });
+    expect(phases).toEqual([
+      { name: 'queued', startedAt: 100, durationMs: 2 },
+      { name: 'run', startedAt: 102, durationMs: 3 },
+      { name: 'record', startedAt: 105, durationMs: 1 },
+    ]);
+  });
+
+  test('of a cold call: it is queued until its container begins to be', () => {
+    const phases = composePhases({
+      acceptedAt: 100,
+      startedAt: 296,
+      finishedAt: 297,
+      recordedAt: 298,
+      container,
+    });
+    expect(names(phases)).toEqual(['queued', 'placed', 'create', 'start', 'init', 'run', 'record']);
+    expect(phases[0]).toEqual({ name: 'queued', startedAt: 100, durationMs: 10 });
+  });
+
+  test('what was before the call is none of its way', () => {
+    const phases = composePhases({
+      acceptedAt: 200,
+      startedAt: 296,
+      finishedAt: 297,
+      recordedAt: 298,
+      container,
+    });
+    expect(names(phases)).toEqual(['queued', 'start', 'init', 'run', 'record']);
+    expect(phases[1]).toEqual({ name: 'start', startedAt: 200, durationMs: 75 });
+  });
+
+  test('clocks that differ make no phase last less than nothing', () => {
+    const phases = composePhases({
+      acceptedAt: 100,
+      startedAt: 90,
+      finishedAt: 95,
+      recordedAt: 80,
+      container: [],
+    });
+    for (const { durationMs } of phases) expect(durationMs).toBeGreaterThanOrEqual(0);
+  });
+
+  test('there are none before it started', () => {
+    const times = { acceptedAt: 1, startedAt: undefined, finishedAt: undefined, recordedAt: undefined };
+    expect(composePhases({ ...times, container: [] })).toEqual([]);
+  });
+});
+
+test.each<[string, Parameters<typeof explain>[0], RegExp]>([
+  ['no container yet', { ahead: 0, containers: [] }, /being asked for.*next in line/],
+  [
+    'no card',
+    { ahead: 2, containers: [{ stage: 'unplaced', reason: 'No node has a B200.' }] },
+    /No node has a B200\. 2 inputs are ahead/,
+  ],
+  [
+    'starting',
+    { ahead: 1, containers: [{ stage: 'starting', reason: undefined }] },
+    /1 container is starting.*1 input is/,
+  ],
+  [
+    'busy',
+    { ahead: 0, containers: [{ stage: 'ready', reason: undefined }] },
+    /busy with other inputs; it starts when/,
+  ],
+  ['no scheduler', { ahead: 0, containers: undefined }, /scheduler does not answer/],
+])('waiting explains itself: %s', (_, facts, sentence) => expect(explain(facts)).toMatch(sentence));

@@ -1,0 +1,123 @@
+/** Small services that speak the real contracts over real gRPC, for what functions asks of its peers. */
+import { newId } from '@berth/database';
+import {
+  Container,
+  ContainerState,
+  SchedulerServiceService,
+  type SetWishRequest,
+} from '@berth/contracts/scheduler/v1/scheduler';
+import { SyncServiceService, type TreeEntry } from '@berth/contracts/sync/v1/sync';
+import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
+import { encodeContainerEvent } from '@berth/events';
+import {
+  BerthError,
+  defineService,
+  implement,
+  workspaceOf,
+  type CallContext,
+  type HandlersOf,
+  type ServiceModule,
+  type ServiceShape,
+} from '@berth/service-kit';
+import type { TestBed } from '@berth/testing';
+
+function standIn<S extends ServiceShape>(
+  name: string,
+  definition: S,
+  some: Partial<HandlersOf<S>>,
+): ServiceModule {
+  const refuse = () => Promise.reject(new BerthError('unimplemented', 'This stand-in does not do this.'));
+  const handlers = Object.fromEntries(
+    Object.keys(definition).map((rpc) => [rpc, some[rpc as keyof S] ?? refuse]),
+  ) as HandlersOf<S>;
+  return defineService(name, async () => ({
+    services: [implement(definition, handlers)],
+    async [Symbol.asyncDispose]() {},
+  }));
+}
+
+/** Knows `main` and `prod` in every workspace. */
+export const workspaceStandIn = standIn('workspace', WorkspaceServiceService, {
+  getEnvironment: async ({ name }) => {
+    if (!['', 'main', 'prod'].includes(name)) {
+      throw new BerthError('not_found', 'No such environment.', { field: 'name' });
+    }
+    return { environment: { environmentId: newId('en'), name: name || 'main', createdAt: new Date() } };
+  },
+});
+
+/** Keeps trees in memory, by workspace. */
+export function syncStandIn(): ServiceModule {
+  const trees = new Map<string, { workspaceId: string; entries: TreeEntry[] }>();
+  const treeOf = (treeId: string) => ({
+    tree: { treeId, entries: trees.get(treeId)!.entries, contentHash: '', createdAt: new Date() },
+  });
+  return standIn('sync', SyncServiceService, {
+    createTreeFromFiles: async ({ files }, call: CallContext) => {
+      const treeId = newId('tr');
+      const entries = Object.keys(files).map((path) => ({ path, executable: false, size: 0n, chunks: [] }));
+      trees.set(treeId, { workspaceId: workspaceOf(call), entries: entries as never });
+      return treeOf(treeId);
+    },
+    getTree: async ({ treeId }, call: CallContext) => {
+      if (trees.get(treeId)?.workspaceId !== workspaceOf(call)) {
+        throw new BerthError('not_found', 'No such tree.', { field: 'tree_id' });
+      }
+      return treeOf(treeId);
+    },
+  });
+}
+
+/** A scheduler with one container for each that is wished for; tests say what becomes of them. */
+export class SchedulerStandIn {
+  readonly wishes: SetWishRequest[] = [];
+  readonly containers = new Map<string, Container>();
+  /** Refuses wishes, as a scheduler does that is away. */
+  away = false;
+
+  constructor(private readonly bed: () => TestBed) {}
+
+  readonly module = standIn('scheduler', SchedulerServiceService, {
+    setWish: async (wish) => {
+      if (this.away) throw new BerthError('unavailable', 'away');
+      this.wishes.push(wish);
+      const live = [...this.containers.values()].filter((each) => this.owns(wish.owner, each));
+      for (let missing = wish.containers - live.length; missing > 0; missing--) {
+        const container = Container.fromPartial({
+          containerId: newId('ta'),
+          functionId: wish.spec!.functionId,
+          version: wish.spec!.version,
+          state: ContainerState.CONTAINER_STATE_PENDING,
+          reason: 'No node has such a card.',
+        });
+        this.containers.set(container.containerId, container);
+        live.push(container);
+      }
+      return { containers: live };
+    },
+    listContainers: async ({ functionId }) => ({
+      data: [...this.containers.values()].filter((each) => each.functionId === functionId),
+      nextCursor: '',
+    }),
+  });
+
+  private owns = (owner: string, { functionId, version }: Container) => owner === `${functionId}/${version}`;
+
+  wishOf(functionId: string, version = 1): SetWishRequest | undefined {
+    return this.wishes.filter(({ owner }) => owner === `${functionId}/${version}`).at(-1);
+  }
+
+  containersOf(functionId: string): Container[] {
+    return [...this.containers.values()].filter((each) => each.functionId === functionId);
+  }
+
+  /** What the real one records and says. */
+  async become(container: Container, state: ContainerState, changes: Partial<Container> = {}): Promise<void> {
+    const changed = { ...container, state, ...changes };
+    const live = [ContainerState.CONTAINER_STATE_PENDING, ContainerState.CONTAINER_STATE_READY];
+    if (live.includes(state)) this.containers.set(container.containerId, changed);
+    else this.containers.delete(container.containerId);
+    const { subject, payload } = encodeContainerEvent(changed);
+    await this.bed().bus.jetstream.publish(subject, payload);
+  }
+}
