@@ -318,7 +318,9 @@ test('a scheduler that is away is told as soon as it is back', async () => {
 test('an input that the queue lost is found', async () => {
   const { functionId } = await aFunction();
   await spawn(functionId);
-  await eventually(async () => (await listLongPending(db, new Date(), '', 1000)).length > 0);
+  await eventually(async () =>
+    (await listLongPending(db, new Date(), '', 1000)).some((each) => each.function_id === functionId),
+  );
   await bed.bus.manager.streams.purge('BERTH_INPUTS', { filter: `berth.inputs.${functionId}.>` });
   const { Repair } = await import('../src/loops/repair');
   const { createRelay } = await import('@berth/events');
