@@ -1,0 +1,4 @@
+import { runMain } from '@berth/service-kit';
+import { billing } from './service';
+
+void runMain(billing);
