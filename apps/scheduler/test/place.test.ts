@@ -80,7 +80,7 @@ describe('where it goes', () => {
 
   test("another organization's node is not there", () => {
     const nodes = [aNode('theirs', { organizationId: 'or-2' })];
-    expect(reasonOf(nodes, aContainer('a'))).toMatch(/^Waits for a node: none is ready/);
+    expect(reasonOf(nodes, aContainer('a'))).toMatch(/^Waits for a node: none that it may run on is ready/);
     expect(placesOf(place(nodes, [aContainer('a', { organizationId: 'or-2' })]))).toEqual({ a: 'theirs' });
   });
 
@@ -139,7 +139,7 @@ describe('the line', () => {
 describe('why it waits', () => {
   const h100 = (count: number) => aContainer('a', { gpu: [`H100:${count}`] });
   test.each<[string, NodeSnapshot[], Waiting]>([
-    ['Waits for a node: none is ready.', [], aContainer('a')],
+    ['Waits for a node: none that it may run on is ready.', [], aContainer('a')],
     ['Waits for an H100: no node has such a card.', [aNode('n', { gpus: ['A10'] })], h100(1)],
     ['Waits for a T4: no node has such a card.', [aNode('n')], aContainer('a', { gpu: ['T4'] })],
     ['Waits for a card: no node has such a card.', [aNode('n')], aContainer('a', { gpu: ['any'] })],

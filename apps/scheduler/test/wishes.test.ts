@@ -276,12 +276,33 @@ describe('a report', () => {
     expect((await platform.container(id)).error).toMatchObject({ type: 'infrastructure' });
   });
 
+  test('of a failure keeps what user code said, however odd and long', async () => {
+    const { node, id } = await placed();
+    const error = { type: 'init_failed', message: 'a\u0000b', traceback: 'x'.repeat(2_000_000) };
+    await platform.report(node, id, STATE.failed, { error });
+    const seen = await platform.container(id);
+    expect(seen.error).toEqual({ ...error, message: 'a\ufffdb', traceback: 'x'.repeat(64 * 1024) });
+    await eventually(() => told.get(id)?.includes(STATE.failed)); // The event is not too large to go out.
+  });
+
+  test.each([
+    [{ name: 'A\u0000', durationMs: 1 }],
+    [{ name: 'image', durationMs: NaN }],
+    [{ name: 'image', durationMs: -1 }],
+  ])('with the phase %o is refused', async (phase) => {
+    const { node, id } = await placed();
+    await expect(platform.report(node, id, STATE.ready, { phases: [phase] })).rejects.toMatchObject({
+      kind: 'invalid',
+      field: 'phases',
+    });
+  });
+
   test('on a container of another node, or none, is NOT_FOUND', async () => {
     const { tenant, node, id } = await placed();
     const elsewhere = await platform.node(tenant);
     const failure = { kind: 'not_found', field: 'container_id' };
     await expect(platform.report(elsewhere, id, STATE.stopped)).rejects.toMatchObject(failure);
-    for (const unknown of [newId('ta'), '', 'ta-']) {
+    for (const unknown of [newId('ta'), '', 'ta-', 'a\u0000']) {
       await expect(platform.report(node, unknown, STATE.ready)).rejects.toMatchObject(failure);
     }
     expect((await platform.container(id)).state).toBe(STATE.assigned);
@@ -294,8 +315,12 @@ describe('a report', () => {
     await expect(platform.report(stale, id, STATE.ready)).rejects.toMatchObject(failure);
     await expect(platform.runners.listAssignments(stale)).rejects.toMatchObject(failure);
     await expect(platform.runners.heartbeat(stale)).rejects.toMatchObject(failure);
-    const unknown = { ...node, nodeId: newId('no') };
-    await expect(platform.report(unknown, id, STATE.ready)).rejects.toMatchObject(failure);
+    for (const nodeId of [newId('no'), '', 'a\u0000']) {
+      const unknown = { ...node, nodeId };
+      await expect(platform.report(unknown, id, STATE.ready)).rejects.toMatchObject(failure);
+      await expect(platform.runners.listAssignments(unknown)).rejects.toMatchObject(failure);
+      await expect(platform.runners.heartbeat(unknown)).rejects.toMatchObject(failure);
+    }
     expect((await platform.container(id)).state).toBe(STATE.assigned);
   });
 
@@ -339,6 +364,8 @@ describe('a list of containers', () => {
     expect(idsOf(live)).toEqual(made.filter((id) => id !== ended));
     expect((await list('', { functionId: '', appId: owner.spec.appId, limit: 100 })).data).toHaveLength(5);
     expect((await list('', { functionId: '', limit: 100 })).data).toHaveLength(6);
+    for (const functionId of [newId('fu'), 'x', 'a\u0000'])
+      expect((await list('', { functionId })).data).toEqual([]);
     await expect(list('', { limit: 101 })).rejects.toMatchObject({ kind: 'invalid', field: 'limit' });
     await expect(list('%')).rejects.toMatchObject({ kind: 'invalid', field: 'cursor' });
     expect(node.nodeId).toBe(live.at(-1)!.nodeId);

@@ -18,7 +18,7 @@ const most = (rooms: readonly Room[], of: (room: Room) => number) => Math.max(0,
 export function explain(wanted: Waiting, rooms: readonly Room[]): string {
   const own = rooms.filter((room) => admits(room, wanted.organizationId));
   if (own.length === 0) {
-    return 'Waits for a node: none is ready. It starts when a runner of this platform starts or comes back.';
+    return 'Waits for a node: none that it may run on is ready. It starts when one starts or comes back.';
   }
   const never = own.map(({ node, organizationId }) => emptyRoom(node, organizationId));
   const largest = most(never, ({ millicores }) => millicores);

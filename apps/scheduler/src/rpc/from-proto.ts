@@ -2,12 +2,15 @@ import {
   ContainerState,
   ContainerSpec,
   type RegisterNodeRequest,
+  type ReportContainerRequest,
 } from '@berth/contracts/scheduler/v1/scheduler';
+import type { InvocationError } from '@berth/contracts/functions/v1/functions';
 import { isId } from '@berth/database';
 import { BerthError, checkName } from '@berth/service-kit';
 import type { ReportedState } from '../domain/container-state';
 import { parseGpu } from '../domain/gpu';
-import type { NewContainers } from '../store/container-store';
+import { registerAgain } from '../domain/node-standing';
+import type { Happening, NewContainers } from '../store/container-store';
 import type { NewDevice } from '../store/node-store';
 
 const refuse = (field: string, why: string) => new BerthError('invalid', `${field} ${why}.`, { field });
@@ -73,6 +76,7 @@ export function readNode(request: RegisterNodeRequest): NodeDescription {
     devices: request.devices.map((device) => {
       if (device.index < 0 || device.memory < 0) throw refuse('devices', 'has a number below 0');
       const model = checkName(device.model, 'devices.model');
+      if (!/^[\x20-\x7e]{0,200}$/.test(device.uuid)) throw refuse('devices.uuid', 'must be plain ASCII');
       return {
         index: device.index,
         model,
@@ -84,12 +88,19 @@ export function readNode(request: RegisterNodeRequest): NodeDescription {
   };
 }
 
-export function checkIncarnation(incarnation: string): void {
-  if (/^[\x21-\x7e]{1,200}$/.test(incarnation)) return;
+const INCARNATION = /^[\x21-\x7e]{1,200}$/;
+
+function checkIncarnation(incarnation: string): void {
+  if (INCARNATION.test(incarnation)) return;
   throw refuse(
     'incarnation',
     'must be 1 to 200 visible ASCII characters, other ones for each start of a runner',
   );
+}
+
+/** What could not have registered is not registered. Errors: `precondition`. */
+export function checkRunner({ nodeId, incarnation }: { nodeId: string; incarnation: string }): void {
+  if (!isId('no', nodeId) || !INCARNATION.test(incarnation)) throw registerAgain();
 }
 
 const REPORTED: Partial<Record<ContainerState, ReportedState>> = {
@@ -100,9 +111,63 @@ const REPORTED: Partial<Record<ContainerState, ReportedState>> = {
   [ContainerState.CONTAINER_STATE_FAILED]: 'failed',
 };
 
-/** Errors: `invalid` for a state that is not a runner's to say. */
-export function readReportedState(state: ContainerState): ReportedState {
+export const noSuchContainer = () =>
+  new BerthError('not_found', 'No such container was placed on this node: end it.', {
+    field: 'container_id',
+  });
+
+/** Longest texts of an error, in characters: with room to spare below what one event may weigh. */
+const MESSAGE_LENGTH_MAX = 8 * 1024;
+const TRACEBACK_LENGTH_MAX = 64 * 1024;
+const PHASES_MAX = 32;
+
+/** User code's own words may be of any length and hold NUL, which Postgres keeps in no text. */
+const readable = (text: string, lengthMax: number) => text.slice(0, lengthMax).replaceAll('\0', '\ufffd');
+
+export interface Report {
+  state: ReportedState;
+  /** What is recorded with it; a step without a time of its own has this one. */
+  details(now: Date): Pick<Happening, 'phases' | 'reason' | 'error'>;
+}
+
+/** Errors: `invalid` for what is not a runner's to say; `not_found` for what is no container's id. */
+export function readReport({ containerId, state, phases, error }: ReportContainerRequest): Report {
   const reported = REPORTED[state];
-  if (reported) return reported;
-  throw refuse('state', 'must be starting, ready, stopping, stopped or failed');
+  if (!reported) throw refuse('state', 'must be starting, ready, stopping, stopped or failed');
+  if (!isId('ta', containerId)) throw noSuchContainer();
+  if (phases.length > PHASES_MAX) throw refuse('phases', `has more than ${PHASES_MAX}`);
+  for (const { name, durationMs } of phases) {
+    if (!/^[a-z_]{1,40}$/.test(name) || !(durationMs >= 0 && durationMs < Infinity)) {
+      throw refuse('phases', 'must each have a name in lower case and a duration');
+    }
+  }
+  return {
+    state: reported,
+    details: (now) => ({
+      phases: phases.map(({ name, startedAt, durationMs }) => ({
+        name,
+        started_at: (startedAt ?? now).toISOString(),
+        duration_ms: durationMs,
+      })),
+      ...(reported === 'failed' ? failureOf(error) : {}),
+    }),
+  };
+}
+
+function failureOf(error: InvocationError | undefined): Pick<Happening, 'reason' | 'error'> {
+  if (!error) {
+    const message = 'The container failed, and its runner does not say why.';
+    return { error: { type: 'infrastructure', message }, reason: message };
+  }
+  const message = readable(error.message, MESSAGE_LENGTH_MAX);
+  return {
+    error: {
+      type: readable(error.type, MESSAGE_LENGTH_MAX),
+      message,
+      ...(error.traceback === undefined
+        ? {}
+        : { traceback: readable(error.traceback, TRACEBACK_LENGTH_MAX) }),
+    },
+    reason: message,
+  };
 }

@@ -110,6 +110,8 @@ export async function writePlan(
       WHERE container.id = p.id AND state = 'pending' RETURNING container.id`,
     [placements.map(({ containerId }) => containerId), placements.map(({ nodeId }) => nodeId), now],
   );
+  if (placed.length !== placements.length)
+    throw new Error('what was placed no longer waits: the lock did not hold');
   const held = placements.flatMap(({ containerId, deviceIds }) =>
     deviceIds.map((deviceId) => ({ containerId, deviceId })),
   );
