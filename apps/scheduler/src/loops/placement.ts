@@ -1,5 +1,5 @@
 import { placeWaiting } from '../place-waiting';
-import { anyWaits } from '../store/placement-store';
+import { anyWaits, lockPlacement } from '../store/placement-store';
 import { repeat, type Loop, type LoopParts } from './repeat';
 
 /**
@@ -10,7 +10,11 @@ export const createPlacement = ({ db, change, log, everyMs = 3000 }: LoopParts):
   repeat(
     everyMs,
     async () => {
-      if (await anyWaits(db)) await change(placeWaiting);
+      if (!(await anyWaits(db))) return;
+      await change(async (made) => {
+        await lockPlacement(made.tx);
+        await placeWaiting(made);
+      });
     },
     (err) => log.warn({ err }, 'placing failed: trying again soon'),
   );

@@ -40,7 +40,7 @@ export function readSpec(spec: ContainerSpec | undefined): Omit<NewContainers, '
     version: spec.version,
     spec: ContainerSpec.encode(spec).finish(),
     // Up to the next thousandth; 0.1 + 0.2 is 300 of them all the same.
-    millicores: Math.ceil(Number((spec.cpu * 1000).toFixed(6))),
+    millicores: Math.max(1, Math.ceil(Number((spec.cpu * 1000).toFixed(6)))),
     memoryMib: spec.memory,
     gpu: parseGpu(spec.gpu),
   };
@@ -136,9 +136,13 @@ export function readReport({ containerId, state, phases, error }: ReportContaine
   if (!reported) throw refuse('state', 'must be starting, ready, stopping, stopped or failed');
   if (!isId('ta', containerId)) throw noSuchContainer();
   if (phases.length > PHASES_MAX) throw refuse('phases', `has more than ${PHASES_MAX}`);
-  for (const { name, durationMs } of phases) {
-    if (!/^[a-z_]{1,40}$/.test(name) || !(durationMs >= 0 && durationMs < Infinity)) {
-      throw refuse('phases', 'must each have a name in lower case and a duration');
+  for (const { name, startedAt, durationMs } of phases) {
+    if (
+      !/^[a-z_]{1,40}$/.test(name) ||
+      !(durationMs >= 0 && durationMs < Infinity) ||
+      Number.isNaN(startedAt?.getTime())
+    ) {
+      throw refuse('phases', 'must each have a name in lower case, a time and a duration');
     }
   }
   return {
