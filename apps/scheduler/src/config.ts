@@ -1,0 +1,18 @@
+import { z } from 'zod';
+import { readConfig } from '@berth/service-kit';
+
+export interface Config {
+  postgresUrl: string;
+  natsUrl: string;
+}
+
+export function readSchedulerConfig(env: NodeJS.ProcessEnv): Config {
+  const values = readConfig(
+    z.object({
+      BERTH_SCHEDULER_POSTGRES_URL: z.url('must be postgres://user:password@host:port/database'),
+      BERTH_NATS_URL: z.url('must be nats://user:password@host:port'),
+    }),
+    env,
+  );
+  return { postgresUrl: values.BERTH_SCHEDULER_POSTGRES_URL, natsUrl: values.BERTH_NATS_URL };
+}

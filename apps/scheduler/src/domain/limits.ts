@@ -1,0 +1,17 @@
+/** Milliseconds between a runner's heartbeats: a few bytes and one small update each, so far below 1% of a core. */
+export const HEARTBEAT_INTERVAL_MS = 2000;
+
+/** Five heartbeats: one that is late, or a runner that its machine starves for a moment, loses nothing. */
+export const SILENCE_LIMIT_MS = 10_000;
+
+/** From its place to ready: a first pull of a large image takes minutes, more than ten means that nothing moves. */
+export const START_LIMIT_MS = 10 * 60_000;
+
+/** From stopping to its end: an input in it may run on to its own time limit, but not hold the node for ever. */
+export const STOP_LIMIT_MS = 15 * 60_000;
+
+/** How long what has ended can still be listed; as long as the event stream keeps events. */
+export const KEPT_MS = 7 * 24 * 3600_000;
+
+/** Containers that one owner may wish for. More is a slip, and every one of them would be a row. */
+export const WISH_CONTAINERS_MAX = 1000;

@@ -1,0 +1,4 @@
+import { runMain } from '@berth/service-kit';
+import { scheduler } from './service';
+
+void runMain(scheduler);
