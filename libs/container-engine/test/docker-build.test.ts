@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 
 import { BASE_IMAGE, ensureBaseImages, openEngine, type ContainerEngine } from '../src';
-import { until } from './conformance';
+import { dockerHost, until } from './conformance';
 
 const docker = new Docker();
 let engine: ContainerEngine;
@@ -20,7 +20,11 @@ beforeAll(async () => {
   const cacheDir = join(tmpdir(), 'berth-base-image-cache');
   await ensureBaseImages(docker, { log: () => undefined, cacheDir });
   folder = await mkdtemp(join(tmpdir(), 'berth-build-'));
-  engine = await openEngine('docker', { stateDir: folder, owner: `test-${randomBytes(6).toString('hex')}` });
+  engine = await openEngine('docker', {
+    dockerHost,
+    stateDir: folder,
+    owner: `test-${randomBytes(6).toString('hex')}`,
+  });
 }, 240_000);
 afterAll(async () => {
   // A build that was given up lets go of its layer a moment later.
