@@ -67,6 +67,14 @@ test('an image is built from a Containerfile and a folder, with its log', async 
   expect(await engine.hasImage(tag)).toBe(true);
 });
 
+test('a line of the log that a command prints piece by piece is one line', async () => {
+  const lines: string[] = [];
+  const containerfile = `${from}RUN printf 'one ' && sleep 0.2 && printf 'line\\nand its end'\n`;
+  await engine.build({ containerfile, tag }, { onLog: (line) => lines.push(line) });
+  expect(lines).toContain('one line');
+  expect(lines.some((line) => line.startsWith('and its end'))).toBe(true);
+});
+
 test('a failed build gives the end of its log and leaves no tag', async () => {
   const containerfile = `${from}RUN echo the reason >&2; exit 3\n`;
   await expect(engine.build({ containerfile, tag })).rejects.toMatchObject({
