@@ -43,10 +43,14 @@ const interval = (workspaceId: string, change: Partial<UsageInterval> = {}): Usa
     last: false,
     ...change,
   });
-/** As a runner publishes; `again` gets past the queue's own window for repeats. */
+/**
+ * As a runner publishes: until the queue says that it has it, since what is sent as the queue dies is gone. `again`
+ * gets past the queue's own window for repeats.
+ */
 const say = (usage: UsageInterval, again = '') => {
   const { subject, payload, messageId } = encodeUsageEvent(usage);
-  return bed.bus.jetstream.publish(subject, payload, { msgID: messageId + again });
+  const options = { msgID: messageId + again, timeout: 2000 };
+  return eventually(() => bed.bus.jetstream.publish(subject, payload, options));
 };
 const list = (caller: CallContext, filter: Partial<ListUsageRequest> = {}) =>
   client.listUsage(
