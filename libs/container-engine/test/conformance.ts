@@ -11,6 +11,9 @@ import type { ContainerEngine, ContainerEvent, ContainerSpec, EngineKind, LogChu
 
 const MIB = 1024 * 1024;
 
+/** The Docker Engine that tests use: the one that its other clients find. */
+export const dockerHost = process.env.DOCKER_HOST || 'unix:///var/run/docker.sock';
+
 /**
  * What every engine promises, tried on the real thing. Where isolation makes the difference a test says what each
  * side does, by `engine.isolated`; none is left out for an engine that cannot.
@@ -26,7 +29,7 @@ export function describeEngine(kind: EngineKind): void {
     stateDir = await mkdtemp(join(tmpdir(), 'berth-engine-'));
     await chmod(stateDir, 0o755);
     owner = `test-${randomBytes(6).toString('hex')}`;
-    engine = await openEngine(kind, { stateDir, owner });
+    engine = await openEngine(kind, { dockerHost, stateDir, owner });
   });
 
   afterEach(async () => {
@@ -670,11 +673,11 @@ export function describeEngine(kind: EngineKind): void {
       const id = await run({ command: ['sh', '-c', 'echo before; sleep 60'], labels: { kept: 'yes' } });
       await firstLine(engine, id);
       await engine[Symbol.asyncDispose]();
-      engine = await openEngine(kind, { stateDir, owner });
+      engine = await openEngine(kind, { dockerHost, stateDir, owner });
       expect(await engine.list({ kept: 'yes' })).toMatchObject([{ id, state: 'running' }]);
       expect((await output(engine, id)).stdout).toBe('before\n');
 
-      await using stranger = await openEngine(kind, { stateDir, owner: `${owner}-other` });
+      await using stranger = await openEngine(kind, { dockerHost, stateDir, owner: `${owner}-other` });
       expect(await stranger.list()).toEqual([]);
 
       const waiting = engine.wait(id);
@@ -700,13 +703,14 @@ export function describeEngine(kind: EngineKind): void {
           () => false,
         ),
       );
-      engine = await openEngine(kind, { stateDir, owner });
+      engine = await openEngine(kind, { dockerHost, stateDir, owner });
       expect(await engine.wait(id)).toMatchObject({ exitCode: 6, outOfMemory: false });
       expect((await output(engine, id)).stdout).toBe('after\n');
     });
 
     test('a wait ends clearly when its engine is closed', async () => {
       const second = await openEngine(kind, {
+        dockerHost,
         stateDir: await aFolder('closing'),
         owner: `${owner}-closing`,
       });
@@ -718,7 +722,7 @@ export function describeEngine(kind: EngineKind): void {
         await expect(waiting).rejects.toMatchObject({ kind: 'unavailable' });
       } finally {
         await engine.remove(id); // Docker's; the process engine's is another folder's.
-        await using again = await openEngine(kind, { stateDir, owner: `${owner}-closing` });
+        await using again = await openEngine(kind, { dockerHost, stateDir, owner: `${owner}-closing` });
         await again.remove(id);
       }
     });
@@ -726,7 +730,7 @@ export function describeEngine(kind: EngineKind): void {
     test('start, death and a kill by memory are told, to the owner only', async () => {
       const stop = new AbortController();
       const events = engine.events(stop.signal);
-      await using stranger = await openEngine(kind, { stateDir, owner: `${owner}-stranger` });
+      await using stranger = await openEngine(kind, { dockerHost, stateDir, owner: `${owner}-stranger` });
       const others = collect(stranger.events(stop.signal));
       const label = randomBytes(8).toString('hex');
       const heard: ContainerEvent[] = [];

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 
 import { BASE_IMAGE, ensureBaseImages, openEngine, type ContainerEngine } from '../src';
-import { until } from './conformance';
+import { dockerHost, until } from './conformance';
 
 const docker = new Docker();
 let engine: ContainerEngine;
@@ -20,7 +20,11 @@ beforeAll(async () => {
   const cacheDir = join(tmpdir(), 'berth-base-image-cache');
   await ensureBaseImages(docker, { log: () => undefined, cacheDir });
   folder = await mkdtemp(join(tmpdir(), 'berth-build-'));
-  engine = await openEngine('docker', { stateDir: folder, owner: `test-${randomBytes(6).toString('hex')}` });
+  engine = await openEngine('docker', {
+    dockerHost,
+    stateDir: folder,
+    owner: `test-${randomBytes(6).toString('hex')}`,
+  });
 }, 240_000);
 afterAll(async () => {
   // A build that was given up lets go of its layer a moment later.
@@ -61,6 +65,14 @@ test('an image is built from a Containerfile and a folder, with its log', async 
   expect(reference).toBe(tag);
   expect(lines).toContain('built well 300000');
   expect(await engine.hasImage(tag)).toBe(true);
+});
+
+test('a line of the log that a command prints piece by piece is one line', async () => {
+  const lines: string[] = [];
+  const containerfile = `${from}RUN printf 'one ' && sleep 0.2 && printf 'line\\nand its end'\n`;
+  await engine.build({ containerfile, tag }, { onLog: (line) => lines.push(line) });
+  expect(lines).toContain('one line');
+  expect(lines.some((line) => line.startsWith('and its end'))).toBe(true);
 });
 
 test('a failed build gives the end of its log and leaves no tag', async () => {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 
 import { BASE_IMAGE, ensureBaseImages, openEngine, type ContainerEngine } from '../src';
-import { until } from './conformance';
+import { dockerHost, until } from './conformance';
 
 let stateDir: string;
 let proxy: Server;
@@ -21,9 +21,11 @@ beforeAll(async () => {
   await ensureBaseImages(new Docker(), { log: () => undefined, cacheDir });
   stateDir = await mkdtemp(join(tmpdir(), 'berth-reconnect-'));
   const path = join(stateDir, 'docker.sock');
+  const { protocol, hostname, port, pathname } = new URL(dockerHost);
+  const behind = protocol === 'unix:' ? { path: pathname } : { host: hostname, port: Number(port) };
   proxy = createServer({ allowHalfOpen: true }, (client) => {
     if (refusing) return void client.destroy();
-    const server = connect({ path: '/var/run/docker.sock', allowHalfOpen: true });
+    const server = connect({ ...behind, allowHalfOpen: true });
     for (const [from, to] of [
       [client, server],
       [server, client],

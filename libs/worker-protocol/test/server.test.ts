@@ -1,4 +1,4 @@
-import { rm, stat } from 'node:fs/promises';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import {
@@ -218,13 +218,30 @@ test.each(['python', 'node'] as const)('the %s worker speaks TCP too', async (ru
   expect(valueOf(await worker.call([1]))).toBe(2);
 });
 
-test('the worker files are found beside a bundle and in the sources', () => {
-  expect(workerFiles()).toEqual({
-    python: join(workerFolder(), 'berth_worker.py'),
-    node: join(workerFolder(), 'berth-worker.mjs'),
-  });
-  const root = join(__dirname, '../../..');
-  expect(workerFolder(join(root, 'dist/runner'))).toBe(join(root, 'libs/worker-protocol/worker'));
-  expect(() => workerFolder('/')).toThrow(/run the build/);
+test('the worker files are found beside a bundle, else in the sources', async () => {
+  const root = await newFolder();
+  cleanups.push(() => rm(root, { recursive: true, force: true }));
+  const [sources, built] = [join(root, 'libs/worker-protocol/worker'), join(root, 'dist/worker')];
+  const bundle = join(root, 'dist/runner');
+  const put = async (folder: string) => {
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'berth_worker.py'), '');
+  };
+  await mkdir(bundle, { recursive: true });
+  await mkdir(built); // A folder of that name without the files is not it.
+  expect(() => workerFolder(bundle)).toThrow(/run the build/);
+  await put(sources);
+  expect(workerFolder(bundle)).toBe(sources);
+  await put(built);
+  expect(workerFolder(bundle)).toBe(built);
+  expect(workerFolder(join(root, 'libs/worker-protocol/src'))).toBe(sources);
+});
+
+test('the files that are found are there, and commands name them as a container sees them', async () => {
+  const files = workerFiles();
+  for (const runtime of ['python', 'node'] as const) {
+    expect((await stat(files[runtime])).isFile()).toBe(true);
+    expect(workerCommand(runtime, workerFolder())).toContain(files[runtime]);
+  }
   expect(workerCommand('python')).toEqual(['python3', '/berth/worker/berth_worker.py']);
 });

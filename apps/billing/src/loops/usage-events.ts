@@ -1,10 +1,14 @@
 import type { UsageInterval } from '@berth/contracts/billing/v1/billing';
 import { consume, decodeUsageEvent, USAGE_EVENTS, type Consumption } from '@berth/events';
 import { Counter, type Logger } from '@berth/service-kit';
-import type { Database } from '@berth/database';
 import type { Context } from '../context';
-import { faultOf, isSame, type Interval } from '../domain/interval';
-import { findInterval, insertInterval } from '../store/usage-store';
+import { faultOf, type Interval } from '../domain/interval';
+import { createUsageWriter, type UsageWriter } from './usage-writer';
+
+/** Events in hand at a time: as many may share one statement. */
+const CONCURRENCY = 64;
+/** How much of an event that cannot be read the log keeps. */
+const LOGGED_BYTES_MAX = 4096;
 
 const intervals = new Counter({
   name: 'berth_billing_intervals_total',
@@ -13,36 +17,37 @@ const intervals = new Counter({
 });
 
 /** Stores what runners say they used. An event is acknowledged when its row is committed, and not before. */
-export const consumeUsage = ({ db, bus, log }: Context): Promise<Consumption> =>
-  consume(
+export function consumeUsage({ db, bus, log }: Context): Promise<Consumption> {
+  const writer = createUsageWriter(db);
+  return consume(
     bus,
     {
       stream: 'BERTH_EVENTS',
       durable: 'billing-usage',
       filter: USAGE_EVENTS,
-      handle: ({ data }) => storeInterval(db, log, data),
+      handle: ({ data }) => storeInterval(writer, log, data),
+      concurrency: CONCURRENCY,
     },
     log,
   );
+}
 
-/** What cannot be believed is logged and left out: it would come back for ever otherwise. */
-async function storeInterval(db: Database, log: Logger, data: Uint8Array): Promise<void> {
+/** What cannot be believed is logged whole and left out: it would come back for ever otherwise. */
+async function storeInterval(writer: UsageWriter, log: Logger, data: Uint8Array): Promise<void> {
   const interval = readInterval(data);
   const fault = interval ? faultOf(interval, Date.now()) : 'it is not an interval';
   if (!interval || fault) {
     intervals.inc({ outcome: 'malformed' });
-    log.error({ interval, fault }, 'a usage interval was refused');
+    const bytes = Buffer.from(data).toString('base64', 0, LOGGED_BYTES_MAX);
+    log.error({ interval, fault, bytes }, 'a usage interval was refused');
     return;
   }
-  if (await insertInterval(db, interval)) {
-    intervals.inc({ outcome: 'stored' });
-    return;
-  }
-  const earlier = await findInterval(db, interval.container_id, interval.sequence);
-  const same = earlier !== undefined && isSame(earlier, interval);
-  intervals.inc({ outcome: same ? 'repeated' : 'conflicting' });
-  if (!same)
+  const outcome = await writer.write(interval);
+  intervals.inc({ outcome: outcome.is });
+  if (outcome.is === 'conflicting') {
+    const { earlier } = outcome;
     log.error({ interval, earlier }, 'a usage interval came twice, and differs: the first one stays');
+  }
 }
 
 function readInterval(data: Uint8Array): Interval | undefined {

@@ -78,6 +78,12 @@ export async function buildImage(
     context.destroy(error),
   );
   const tail: string[] = [];
+  const say = (line: string) => {
+    if (!line.trim()) return;
+    onLog?.(line);
+    tail.push(line);
+    if (tail.length > ERROR_LINES_MAX) tail.shift();
+  };
   try {
     const stream = (await docker.buildImage(context as unknown as NodeJS.ReadableStream, {
       t: tag,
@@ -88,14 +94,19 @@ export async function buildImage(
       buildargs: { ...buildArgs },
       ...(signal ? { abortSignal: signal } : {}),
     })) as Readable;
+    let rest = '';
     for await (const { stream: text, status, error } of readProgress(stream)) {
-      if (error) throw new EngineError('failed', [`Could not build ${tag}: ${error}`, ...tail].join('\n'));
-      for (const line of (text ?? status ?? '').split('\n').filter((part) => part.trim())) {
-        onLog?.(line);
-        tail.push(line);
-        if (tail.length > ERROR_LINES_MAX) tail.shift();
+      if (status) say(status);
+      // What a command prints arrives in pieces, which need not end where a line does.
+      const lines = (rest + (text ?? '')).split('\n');
+      rest = lines.pop()!;
+      lines.forEach(say);
+      if (error) {
+        say(rest);
+        throw new EngineError('failed', [`Could not build ${tag}: ${error}`, ...tail].join('\n'));
       }
     }
+    say(rest);
     return tag;
   } catch (error) {
     signal?.throwIfAborted();
