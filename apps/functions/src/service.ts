@@ -2,7 +2,7 @@ import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions
 import type { Consumption } from '@berth/events';
 import { defineService, implement, type ServiceModule } from '@berth/service-kit';
 import { createContext } from './context';
-import { consumeContainerEvents } from './loops/container-events';
+import { consumeCapacityEvents, consumeContainerEvents } from './loops/container-events';
 import { Repair } from './loops/repair';
 import { attachRunner } from './rpc/attach-runner';
 import { cancelFunctionCall } from './rpc/cancel-function-call';
@@ -29,7 +29,7 @@ export const functions: ServiceModule = defineService(
     const context = await createContext(base);
     const { db, relay, waiting, lines, autoscaler, stopping } = context;
     const repair = new Repair(context);
-    let containerEvents: Consumption | undefined;
+    let events: Consumption[] = [];
     return {
       services: [
         implement(FunctionsServiceService, {
@@ -58,7 +58,7 @@ export const functions: ServiceModule = defineService(
         lines.start();
         autoscaler.start();
         repair.start();
-        containerEvents = await consumeContainerEvents(context);
+        events = await Promise.all([consumeContainerEvents(context), consumeCapacityEvents(context)]);
       },
       async drain() {
         waiting.drain();
@@ -66,7 +66,7 @@ export const functions: ServiceModule = defineService(
         lines.stop();
       },
       async [Symbol.asyncDispose]() {
-        await containerEvents?.stop();
+        await Promise.all(events.map((each) => each.stop()));
         await Promise.all([autoscaler.stop(), repair.stop()]);
         await context[Symbol.asyncDispose]();
       },

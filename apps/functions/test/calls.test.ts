@@ -11,6 +11,7 @@ import {
 } from '@berth/contracts/functions/v1/functions';
 import { ContainerState } from '@berth/contracts/scheduler/v1/scheduler';
 import { newId, type Database } from '@berth/database';
+import { encodeCapacityShort } from '@berth/events';
 import type { CallContext, ClientOf, RunningService } from '@berth/service-kit';
 import { eventually, testBed, type TestBed } from '@berth/testing';
 import { functions } from '../src/service';
@@ -313,6 +314,21 @@ test('a scheduler that is away is told as soon as it is back', async () => {
   await spawn(functionId);
   scheduler.away = false;
   await eventually(() => scheduler.wishOf(functionId)?.containers === 1);
+});
+
+test('idle containers make room for those that wait, and busy ones do not', async () => {
+  const idle = await aFunction({ scaledownWindow: 3600 });
+  const busy = await aFunction({ scaledownWindow: 3600 });
+  for (const { functionId } of [idle, busy]) {
+    await spawn(functionId);
+    await eventually(() => scheduler.wishOf(functionId)?.containers === 1);
+  }
+  const { input } = await runner.next(idle.functionId);
+  await runner.finished(input, container(), success(1));
+  const { subject, payload } = encodeCapacityShort({ containers: 1000 });
+  await bed.bus.jetstream.publish(subject, payload);
+  await eventually(() => scheduler.wishOf(idle.functionId)?.containers === 0);
+  expect(scheduler.wishOf(busy.functionId)?.containers).toBe(1);
 });
 
 test('an input that the queue lost is found', async () => {

@@ -5,7 +5,7 @@ import { isFinal, TRANSITIONS } from '../src/domain/input-state';
 import { isTriedAgain } from '../src/domain/outcome';
 import { composePayload } from '../src/domain/payload';
 import { composePhases } from '../src/domain/phases';
-import { backoffMs, decidePool, type PoolFacts } from '../src/domain/pool';
+import { backoffMs, choosePoolsToYield, decidePool, type PoolFacts } from '../src/domain/pool';
 import { explain } from '../src/domain/waiting';
 
 const given = (change: Partial<GivenDefinition> = {}): GivenDefinition => ({
@@ -164,6 +164,7 @@ describe('pools', () => {
     neededAt: 0,
     failures: 0,
     failedAt: 0,
+    yields: false,
     ...change,
   });
   const NOW = 1_000_000;
@@ -179,11 +180,37 @@ describe('pools', () => {
     ['idle for the window', { wish: 3, neededAt: NOW - 60_000 }, 0],
     ['less needed, within the window', { wish: 3, open: 1, neededAt: NOW - 10 }, 3],
     ['less needed, after the window', { wish: 3, open: 1, neededAt: NOW - 60_000 }, 1],
+    ['idle, and others wait for its room', { wish: 3, neededAt: NOW - 10, yields: true }, 0],
+    ['in use, and others wait for its room', { wish: 3, open: 2, neededAt: NOW - 10, yields: true }, 2],
+    ['a minimum, and others wait', { wish: 3, minContainers: 1, neededAt: NOW - 10, yields: true }, 1],
     ['superseded and idle', { wish: 3, current: false, neededAt: NOW }, 0],
     ['superseded and still in use', { wish: 3, open: 2, current: false, neededAt: NOW }, 3],
     ['resting after failures', { open: 2, failures: 3, failedAt: NOW - 3000 }, 0],
     ['rested after failures', { open: 2, failures: 3, failedAt: NOW - 4000 }, 2],
   ])('%s', (_, change, wish) => expect(decidePool(facts(change), NOW).wish).toBe(wish));
+
+  test('the longest unneeded yield first, and no more than is asked for', () => {
+    const pool = (name: string, wish: number, needed: number, neededAt: number) => ({
+      name,
+      wish,
+      needed,
+      neededAt,
+    });
+    const pools = [
+      pool('young', 2, 0, 30),
+      pool('busy', 2, 2, 10),
+      pool('old', 2, 1, 20),
+      pool('older', 1, 0, 15),
+    ];
+    const names = (containers: number) => choosePoolsToYield(pools, containers).map(({ name }) => name);
+    expect([0, 1, 2, 3, 99].map(names)).toEqual([
+      [],
+      ['older'],
+      ['older', 'old'],
+      ['older', 'old', 'young'],
+      ['older', 'old', 'young'],
+    ]);
+  });
 
   test('rests grow, and have an end', () => {
     expect([0, 1, 2, 3, 50].map(backoffMs)).toEqual([0, 1000, 2000, 4000, 60_000]);

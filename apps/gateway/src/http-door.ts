@@ -1,4 +1,5 @@
 /** The REST door: routes of the contracts, the OpenAPI document, and whether the platform is up. */
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import fastify, {
   type FastifyError,
@@ -64,7 +65,11 @@ export async function openHttpDoor(options: HttpDoorOptions, context: RestContex
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, log));
+  app.setErrorHandler(async (error, request, reply) => {
+    if ((error as Partial<FastifyError>).code === 'FST_ERR_CTP_BODY_TOO_LARGE') await readAway(request.raw);
+    sendProblem(error, request, reply, log);
+    return reply;
+  });
 
   const offers: Offer[] = [
     ...methods.map(({ route }) => ({ verb: route.verb, path: route.path })),
@@ -165,6 +170,32 @@ function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyRepl
     .header('x-request-id', request.id)
     .type('application/json; charset=utf-8')
     .send(problemBody(known, request.id));
+}
+
+/** How much of a body that is too large is read and forgotten. */
+const READ_AWAY_BYTES_MAX = 256 * 1024 * 1024;
+const READ_AWAY_MS = 10_000;
+
+/**
+ * Reads the rest of a request. A connection that is closed with unread bytes in it is reset, and the client would see
+ * that in place of the answer. Bounded: who sends more than that sees the reset.
+ */
+function readAway(raw: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let bytes = 0;
+    const done = () => {
+      clearTimeout(timer);
+      raw.off('data', count).off('end', done).off('close', done);
+      resolve();
+    };
+    const count = (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > READ_AWAY_BYTES_MAX) done();
+    };
+    const timer = setTimeout(done, READ_AWAY_MS);
+    if (raw.readableEnded || raw.destroyed) return done();
+    raw.on('data', count).on('end', done).on('close', done).resume();
+  });
 }
 
 /** What Fastify says before a handler runs, in our words. */

@@ -15,6 +15,8 @@ export interface Change {
   say(ids: readonly string[]): void;
   /** The same, and their nodes are told that they have something to do. */
   tell(ids: readonly string[]): void;
+  /** An event that is not about one container. */
+  announce(message: Message): void;
 }
 
 export interface Changes {
@@ -51,19 +53,21 @@ export function createChanges({ db, relay, clock, log, onRoom }: Parts): Changes
     async change(work) {
       const said = new Set<string>();
       const told = new Set<string>();
+      const announced: Message[] = [];
       const done = await db.transact(async (tx) => {
         const result = await work({
           tx,
           now: clock(),
           say: (ids) => ids.forEach((id) => said.add(id)),
           tell: (ids) => ids.forEach((id) => said.add(id) && told.add(id)),
+          announce: (message) => announced.push(message),
         });
-        if (said.size === 0) return { result, changed: [], rows: [] };
-        const changed = await viewContainers(tx, [...said]);
+        const changed = said.size === 0 ? [] : await viewContainers(tx, [...said]);
         // Nodes first: a container that starts is what somebody waits for.
         const messages = [
           ...changed.filter(({ id }) => told.has(id)).flatMap(hint),
           ...changed.map((view) => encodeContainerEvent(containerToProto(view))),
+          ...announced,
         ];
         return { result, changed, rows: await writeOutbox(tx, messages) };
       });

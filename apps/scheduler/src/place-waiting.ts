@@ -1,10 +1,17 @@
+import { encodeCapacityShort } from '@berth/events';
 import type { Change } from './change';
 import { place } from './domain/place';
 import { readLine, readNodes, writePlan } from './store/placement-store';
 
-/** Places all that waits and fits, and says of the rest why it waits. The caller holds the placement lock. */
-export async function placeWaiting({ tx, now, tell }: Change): Promise<void> {
+/**
+ * Places all that waits and fits, and says of the rest why it waits; of what only lacks room, also to whoever may hold
+ * it idle. The caller holds the placement lock.
+ */
+export async function placeWaiting({ tx, now, tell, announce }: Change): Promise<void> {
   const line = await readLine(tx, now);
   if (line.length === 0) return;
-  tell(await writePlan(tx, place(await readNodes(tx), line), now));
+  const plan = place(await readNodes(tx), line);
+  tell(await writePlan(tx, plan, now));
+  const containers = plan.waiting.filter(({ awaitsRoom }) => awaitsRoom).length;
+  if (containers > 0) announce(encodeCapacityShort({ containers }));
 }

@@ -41,7 +41,21 @@ const placesOf = (plan: Plan) =>
   Object.fromEntries(plan.placements.map(({ containerId, nodeId }) => [containerId, nodeId]));
 const cardsOf = (plan: Plan, containerId: string) =>
   plan.placements.find((placement) => placement.containerId === containerId)?.deviceIds;
+const awaitsRoom = (nodes: NodeSnapshot[], wanted: Waiting) => place(nodes, [wanted]).waiting[0]?.awaitsRoom;
 const reasonOf = (nodes: NodeSnapshot[], wanted: Waiting) => place(nodes, [wanted]).waiting[0]?.reason;
+
+test('what waits only for room is told from what no node can run', () => {
+  const full = [aNode('n', { millicoresFree: 0, gpus: ['-H100'] })];
+  expect(awaitsRoom(full, aContainer('a'))).toBe(true);
+  expect(awaitsRoom(full, aContainer('a', { gpu: ['H100'] }))).toBe(true);
+  expect(awaitsRoom(full, aContainer('a', { gpu: ['B200'] }))).toBe(false);
+  expect(awaitsRoom(full, aContainer('a', { millicores: 1_000_000 }))).toBe(false);
+  expect(awaitsRoom(full, aContainer('a', { organizationId: 'or-2' }))).toBe(true);
+  expect(
+    awaitsRoom([aNode('n', { organizationId: 'or-1' })], aContainer('a', { organizationId: 'or-2' })),
+  ).toBe(false);
+  expect(awaitsRoom([], aContainer('a'))).toBe(false);
+});
 
 describe('where it goes', () => {
   test('work without cards stays off nodes that have some, while there is another', () => {

@@ -1,4 +1,5 @@
 export * from './assignment-event';
+export * from './capacity-event';
 export * from './consume';
 export * from './container-event';
 export * from './input-message';

@@ -173,7 +173,7 @@ class Up {
       ...serviceEnvironment(platform, SERVICES, 0, this.options.env),
       BERTH_POSTGRES_URL: postgresUrl,
       BERTH_API_URL: `http://${config.host}:${platform.httpPort}`,
-      BERTH_GRPC_URL: `${config.host}:${platform.grpcPort}`,
+      BERTH_GRPC_URL: `http://${config.host}:${platform.grpcPort}`,
     };
     await allOrFirstFailure([
       this.runSteps(parts.before, shared),

@@ -173,7 +173,7 @@ describe('calls', () => {
     const card = await makeFunction(
       berth,
       app.app_id,
-      python('import os\ndef run(): return os.environ.get("CUDA_VISIBLE_DEVICES")', { gpu: 'H100' }),
+      python('import os\ndef run(): return os.environ.get("BERTH_SIMULATED_GPU")', { gpu: 'H100' }),
     );
     const { container_id, result } = await berth.functions.invoke<string>(card.function_id);
     expect(result).toMatch(/^[01]$/);

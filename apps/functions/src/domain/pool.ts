@@ -16,6 +16,8 @@ export interface PoolFacts {
   /** Containers that failed in a row before they were ready, for no fault of the user's. */
   failures: number;
   failedAt: number;
+  /** Others wait for the room that idle containers hold. */
+  yields: boolean;
 }
 
 export interface PoolDecision {
@@ -35,21 +37,46 @@ export const backoffMs = (failures: number): number =>
 /** Failures in a row after which what waits is told that it will not run. */
 export const FAILURES_MAX = 5;
 
+/** Containers that open inputs and the minimum ask for right now. */
+export const neededContainers = (
+  facts: Pick<PoolFacts, 'open' | 'slots' | 'minContainers' | 'maxContainers' | 'current'>,
+): number =>
+  Math.max(
+    facts.current ? facts.minContainers : 0,
+    Math.min(facts.maxContainers, Math.ceil(facts.open / facts.slots)),
+  );
+
+/** Pools that let their idle containers go, the longest unneeded first, until `containers` are free. */
+export function choosePoolsToYield<P extends { wish: number; needed: number; neededAt: number }>(
+  pools: readonly P[],
+  containers: number,
+): P[] {
+  const chosen: P[] = [];
+  let freed = 0;
+  for (const pool of [...pools].sort((a, b) => a.neededAt - b.neededAt)) {
+    if (freed >= containers) break;
+    if (pool.wish <= pool.needed) continue;
+    chosen.push(pool);
+    freed += pool.wish - pool.needed;
+  }
+  return chosen;
+}
+
 /**
- * Grows at once, shrinks late: a container is kept for the scale-down window after it was last needed. A version that
- * was superseded, or whose app stopped, keeps no minimum; its open inputs still get containers.
+ * Grows at once, shrinks late: a container is kept for the scale-down window after it was last needed, unless others
+ * wait for its room. A version that was superseded, or whose app stopped, keeps no minimum; its open inputs still get
+ * containers.
  */
 export function decidePool(facts: PoolFacts, now: number): PoolDecision {
   const { open, slots, wish, neededAt, scaledownMs, current } = facts;
-  const floor = current ? facts.minContainers : 0;
-  const needed = Math.max(floor, Math.min(facts.maxContainers, Math.ceil(open / slots)));
+  const needed = neededContainers(facts);
 
   const restsUntil = facts.failedAt + backoffMs(facts.failures);
   if (needed > wish && restsUntil > now) return { wish, neededAt, againAt: restsUntil };
 
   if (needed >= wish) return { wish: needed, neededAt: now, againAt: undefined };
   // Nothing will ever call a version that is not current again, once what it has is done.
-  const keptUntil = current || open > 0 ? neededAt + scaledownMs : now;
+  const keptUntil = !facts.yields && (current || open > 0) ? neededAt + scaledownMs : now;
   if (keptUntil <= now) return { wish: needed, neededAt: now, againAt: undefined };
   return { wish, neededAt, againAt: keptUntil };
 }

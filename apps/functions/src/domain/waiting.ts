@@ -21,7 +21,8 @@ export function explain({ ahead, containers }: WaitingFacts): string {
   }
   if (starting.length > 0)
     return `${count(starting.length, 'container is', 'containers are')} starting. ${line}`;
-  if (reason) return `${reason} ${line}`;
+  // The scheduler's reason says where the container stands in its own line.
+  if (reason) return ahead === 0 ? reason : `${reason} ${line}`;
   if (unplaced.length > 0) return `A container for it waits for a place on a node. ${line}`;
   return `A container for it is being asked for. ${line}`;
 }

@@ -6,10 +6,18 @@
 import { SetWishRequest, type Container } from '@berth/contracts/scheduler/v1/scheduler';
 import type { Database } from '@berth/database';
 import type { Logger } from '@berth/service-kit';
-import { decidePool } from '../domain/pool';
+import { choosePoolsToYield, decidePool, neededContainers } from '../domain/pool';
 import { findVersion } from '../store/function-store';
 import { terminateVersion } from '../store/input-store';
-import { listActivePools, listBusy, lockPool, markHeard, writeWish, type PoolKey } from '../store/pool-store';
+import {
+  listActivePools,
+  listBusy,
+  listHolding,
+  lockPool,
+  markHeard,
+  writeWish,
+  type PoolKey,
+} from '../store/pool-store';
 import type { CallView } from '../store/call-store';
 import type { WaitingCallers } from '../waiting/waiting-callers';
 import { INPUTS_PER_CONTAINER, specOf } from './container-spec';
@@ -30,6 +38,8 @@ interface Memory {
   open: number;
   /** A container of it ended, or this process has just started: the scheduler is told the wish anew. */
   refill: boolean;
+  /** Others wait for room: idle containers go before their time. */
+  yields: boolean;
   deciding: Promise<void> | undefined;
   again: boolean;
   /** Containers as the scheduler last named them, oldest first. */
@@ -75,17 +85,45 @@ export class Autoscaler {
   }
 
   /** Something happened that may change what a pool should have. `refill`: one of its containers is gone. */
-  consider(functionId: string, version: number, { refill = false } = {}): void {
+  consider(functionId: string, version: number, { refill = false, yields = false } = {}): void {
     const memory = this.memoryOf({ functionId, version });
     memory.refill ||= refill;
+    memory.yields ||= yields;
     this.decide(memory);
+  }
+
+  /** So many containers wait for room: idle ones go before their time, the longest unneeded first. */
+  async yieldIdle(containers: number): Promise<void> {
+    const holding = (await listHolding(this.parts.db)).map((row) => ({
+      ...row,
+      neededAt: row.needed_at.getTime(),
+      needed: neededContainers({
+        open: row.open,
+        slots: INPUTS_PER_CONTAINER,
+        minContainers: row.min_containers,
+        maxContainers: row.max_containers,
+        current: row.current,
+      }),
+    }));
+    for (const { function_id, version } of choosePoolsToYield(holding, containers)) {
+      this.consider(function_id, version, { yields: true });
+    }
   }
 
   private memoryOf(key: PoolKey): Memory {
     const name = nameOf(key.functionId, key.version);
     let memory = this.pools.get(name);
     if (!memory) {
-      memory = { key, capacity: 0, open: 0, refill: true, deciding: undefined, again: false, containers: [] };
+      memory = {
+        key,
+        capacity: 0,
+        open: 0,
+        refill: true,
+        yields: false,
+        deciding: undefined,
+        again: false,
+        containers: [],
+      };
       this.pools.set(name, memory);
     }
     return memory;
@@ -116,8 +154,9 @@ export class Autoscaler {
     if (version.app_stopped) waiting.announce(await terminateVersion(db, key.functionId, key.version));
 
     const now = Date.now();
-    const refill = memory.refill;
+    const { refill, yields } = memory;
     memory.refill = false;
+    memory.yields = false;
     const decided = await db
       .transact(async (tx) => {
         const pool = await lockPool(tx, key);
@@ -134,6 +173,7 @@ export class Autoscaler {
             neededAt: pool.needed_at.getTime(),
             failures: pool.failures,
             failedAt: pool.failed_at.getTime(),
+            yields,
           },
           now,
         );

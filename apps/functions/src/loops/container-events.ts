@@ -3,7 +3,14 @@ import {
   ListContainersRequest,
   type Container,
 } from '@berth/contracts/scheduler/v1/scheduler';
-import { consume, CONTAINER_EVENTS, decodeContainerEvent, type Consumption } from '@berth/events';
+import {
+  CAPACITY_SHORT,
+  consume,
+  CONTAINER_EVENTS,
+  decodeCapacityShort,
+  decodeContainerEvent,
+  type Consumption,
+} from '@berth/events';
 import type { Context } from '../context';
 import { isUsersFault, type InputError } from '../domain/outcome';
 import { FAILURES_MAX } from '../domain/pool';
@@ -24,6 +31,19 @@ export const consumeContainerEvents = (parts: Parts): Promise<Consumption> =>
       handle: ({ data }) => handleContainer(parts, decodeContainerEvent(data)),
     },
     parts.log,
+  );
+
+/** Hears that containers wait for room: idle ones make it. */
+export const consumeCapacityEvents = ({ bus, autoscaler, log }: Parts): Promise<Consumption> =>
+  consume(
+    bus,
+    {
+      stream: 'BERTH_EVENTS',
+      durable: 'functions-capacity',
+      filter: CAPACITY_SHORT,
+      handle: (event) => autoscaler.yieldIdle(decodeCapacityShort(event.json()).containers),
+    },
+    log,
   );
 
 /** May see one event more than once: each step changes nothing the second time, but for a count of failures. */

@@ -101,3 +101,22 @@ export const markRetired = (sql: Sql, { functionId, version }: PoolKey) =>
     functionId,
     version,
   ]);
+
+/** Pools with containers, and what they are for. */
+export const listHolding = (sql: Sql) =>
+  sql.query<
+    Pick<Pool, 'function_id' | 'version' | 'wish' | 'needed_at'> & {
+      min_containers: number;
+      max_containers: number;
+      current: boolean;
+      open: number;
+    }
+  >(
+    `SELECT p.function_id, p.version, p.wish, p.needed_at, v.min_containers, v.max_containers,
+            f.version = v.version AND a.stopped_at IS NULL AS current,
+            (SELECT count(*)::integer FROM input i WHERE i.function_id = p.function_id AND i.version = p.version
+                                                     AND i.finished_at IS NULL) AS open
+       FROM pool p JOIN function_version v USING (function_id, version) JOIN function f ON f.id = p.function_id
+       JOIN app a ON a.id = f.app_id
+      WHERE p.retired_at IS NULL AND p.wish > 0`,
+  );

@@ -32,10 +32,17 @@ export interface Placement {
   deviceIds: string[];
 }
 
+export interface WaitingStill {
+  containerId: string;
+  reason: string;
+  /** A node could run it, were it not for what runs there now. */
+  awaitsRoom: boolean;
+}
+
 export interface Plan {
   placements: Placement[];
   /** Why the others wait, and what would start them. */
-  waiting: { containerId: string; reason: string }[];
+  waiting: WaitingStill[];
   /** Nodes without isolation that now belong to the organization that came first. */
   claims: { nodeId: string; organizationId: string }[];
 }
@@ -52,7 +59,7 @@ export function place(nodes: readonly NodeSnapshot[], line: readonly Waiting[]):
   const open = new Map(free);
   const keeps = new Set<string>();
   /** Room only shrinks while a plan is made, so what did not fit once does not fit again. */
-  const hopeless = new Map<string, string>();
+  const hopeless = new Map<string, Omit<WaitingStill, 'containerId'>>();
 
   for (const wanted of line) {
     const shape = JSON.stringify([
@@ -77,9 +84,10 @@ export function place(nodes: readonly NodeSnapshot[], line: readonly Waiting[]):
       continue;
     }
 
-    const reason = known ?? explain(wanted, [...free.values()]);
-    hopeless.set(shape, reason);
-    plan.waiting.push({ containerId: wanted.containerId, reason });
+    const rooms = [...free.values()];
+    const why = known ?? { reason: explain(wanted, rooms), awaitsRoom: couldEverRun(rooms, wanted) };
+    hopeless.set(shape, why);
+    plan.waiting.push({ containerId: wanted.containerId, ...why });
     if (keeps.has(wanted.organizationId) || !isKeptFor(wanted)) continue;
     const kept = roomToKeep([...open.values()], wanted);
     if (!kept) continue;
@@ -96,6 +104,13 @@ const without = (room: Room, wanted: Waiting, cards: readonly Card[]): Room => (
   memoryMib: room.memoryMib - wanted.memoryMib,
   cards: room.cards.filter((card) => !cards.includes(card)),
 });
+
+const couldEverRun = (rooms: readonly Room[], wanted: Waiting): boolean =>
+  rooms.some(
+    (room) =>
+      admits(room, wanted.organizationId) &&
+      choicesOf(wanted).some((choice) => fits(emptyRoom(room.node, room.organizationId), wanted, choice)),
+  );
 
 interface Found {
   room: Room;

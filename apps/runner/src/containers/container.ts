@@ -1,0 +1,529 @@
+/**
+ * The life of one container, from its assignment to its end. `#run` reads top to bottom: a source and a socket, an
+ * engine's container, a worker that says hello, a handler that is loaded, inputs, an end. Whatever step fails or is
+ * overtaken, `#live` clears up behind it and reports: no path leaves a container, a folder or a second unpaid.
+ */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  Runtime as ProtoRuntime,
+  type FunctionsServiceService,
+  type InvocationError,
+  type Phase,
+} from '@berth/contracts/functions/v1/functions';
+import { ContainerState, type Assignment, type ContainerSpec } from '@berth/contracts/scheduler/v1/scheduler';
+import {
+  defaultImage,
+  EngineError,
+  type ContainerEngine,
+  type ContainerExit,
+  type Mount,
+} from '@berth/container-engine';
+import { MESSAGE_BYTES_MAX, type ClientOf, type Logger } from '@berth/service-kit';
+import {
+  listenForWorker,
+  WORKER_FOLDER_INSIDE,
+  workerCommand,
+  workerFolder,
+  type Runtime,
+  type WorkerConnection,
+  type WorkerServer,
+} from '@berth/worker-protocol';
+import {
+  errorOfContainer,
+  errorOfEngine,
+  errorOfExit,
+  errorOfImage,
+  type Exit,
+  type KillCause,
+} from '../domain/ending';
+import { usageModel } from '../domain/gpu';
+import type { Bus } from '@berth/events';
+import type { Line } from '../line/line';
+import { coldStartSeconds, containersGauge } from '../metrics';
+import type { InputQueue } from '../queue/input-queue';
+import type { UsageBook } from '../usage/usage-book';
+import { LogPipe } from './log-pipe';
+import type { Reporter } from './reporter';
+import { SOCKET_NAME, type RunFolders } from './run-folders';
+import { runSlot, type RunningInput } from './slot';
+import type { Sources } from './sources';
+
+/** What containers are made with. */
+export interface ContainerTools {
+  engine: ContainerEngine;
+  sources: Sources;
+  runFolders: RunFolders;
+  queue: InputQueue;
+  line: Line;
+  reporter: Reporter;
+  usage: UsageBook;
+  bus: Bus;
+  functions: Pick<ClientOf<typeof FunctionsServiceService>, 'getInputPayload'>;
+  nodeId(): string;
+  log: Logger;
+}
+
+/** From the engine's start to the worker's hello. */
+const HELLO_MS = 60_000;
+/** User code may load a model: it gets as long as one input, and at least this. */
+const INIT_MS_MIN = 60_000;
+/** From a worker that has left, or was told to, to the end of its process. */
+const LEAVE_MS = 3_000;
+const LOG_END_MS = 1_000;
+const LAST_WORDS_MS = 500;
+/** A result has to fit into one message to `functions`, with what stands around it. */
+const FRAME_BYTES_MAX = MESSAGE_BYTES_MAX - 64 * 1024;
+
+const SOURCE_INSIDE = '/berth/source';
+const RUN_INSIDE = '/berth/run';
+const MIB = 1024 * 1024;
+const RUNTIMES: Partial<Record<ProtoRuntime, Runtime>> = {
+  [ProtoRuntime.RUNTIME_PYTHON]: 'python',
+  [ProtoRuntime.RUNTIME_NODE]: 'node',
+};
+
+/** It never became ready, for a reason that its inputs are told. */
+class StartFailed extends Error {
+  constructor(readonly error: InvocationError) {
+    super(error.message);
+  }
+}
+
+/** It was killed, for this reason, before it became ready. */
+class Overtaken extends Error {}
+
+type Final = { state: ContainerState; error?: InvocationError | undefined };
+
+export class Container {
+  readonly containerId: string;
+  readonly spec: ContainerSpec;
+  readonly beganAt = new Date();
+  /** Resolves when nothing of it is left and its last report is on its way. */
+  readonly ended: Promise<void>;
+  readonly #token = randomBytes(32).toString('base64url');
+  readonly #running = new Map<string, RunningInput>();
+  readonly #phases: Phase[] = [];
+  readonly #log: Logger;
+  readonly #logs: LogPipe;
+  readonly #pulling = new AbortController();
+  readonly #overtaken = Promise.withResolvers<never>();
+  readonly #exited = Promise.withResolvers<{ exit: Exit; killed: KillCause | undefined }>();
+  /** When an image that was missing was there. */
+  #imageAt: Date | undefined;
+  #phasesTold = false;
+  #isReady = false;
+  #drained = false;
+  #killed: KillCause | undefined;
+  #engineId: string | undefined;
+  #hasStarted = false;
+  #server: WorkerServer | undefined;
+  #following: Promise<void> | undefined;
+  /** Steps that may be under way when the container is overtaken: clearing up waits for them. */
+  #listening: Promise<{ server: WorkerServer; runFolder: string }> | undefined;
+  #creating: Promise<string> | undefined;
+  #starting: Promise<void> | undefined;
+
+  constructor(
+    private readonly tools: ContainerTools,
+    private readonly assignment: Assignment,
+  ) {
+    this.containerId = assignment.containerId;
+    this.spec = assignment.spec!;
+    this.#log = tools.log.child({ containerId: this.containerId, functionId: this.spec.functionId });
+    this.#logs = new LogPipe(tools.bus.nats, { ...this.spec, containerId: this.containerId });
+    this.#overtaken.promise.catch(() => undefined);
+    containersGauge.inc();
+    this.ended = this.#live().finally(() => containersGauge.dec());
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  get inputsRunning(): number {
+    return this.#running.size;
+  }
+
+  /** Ends an input if it runs here, and if `attempt` is the one that does. */
+  cancel(inputId: string, attempt?: number): void {
+    const input = this.#running.get(inputId);
+    if (input && (attempt === undefined || input.attempt === attempt)) input.end('cancelled');
+  }
+
+  /** Takes no more inputs, and ends when those that run have ended. One that is not ready yet ends at once. */
+  drain(): void {
+    if (this.#drained) return;
+    this.#drained = true;
+    this.#pulling.abort();
+    if (!this.#isReady) this.kill('unwanted');
+  }
+
+  /** Ends it now. The first reason counts. */
+  kill(cause: KillCause): void {
+    if (this.#killed) return;
+    this.#killed = cause;
+    this.#pulling.abort();
+    this.#overtaken.reject(new Overtaken());
+    if (this.#hasStarted) void this.#killInEngine();
+  }
+
+  async #live(): Promise<void> {
+    const { reporter } = this.tools;
+    void reporter.report(this.#reportOf({ state: ContainerState.CONTAINER_STATE_STARTING }));
+    let final: Final;
+    try {
+      const error = await this.#run();
+      final = error
+        ? { state: ContainerState.CONTAINER_STATE_FAILED, error }
+        : { state: ContainerState.CONTAINER_STATE_STOPPED };
+    } catch (error) {
+      final = this.#finalOfFailure(error);
+    }
+    await this.#clear();
+    this.#log.info({ state: final.state, error: final.error?.type }, 'a container ended');
+    void reporter.report(this.#reportOf(final));
+  }
+
+  /** Resolves when the container has ended: to the error that it failed by, or to nothing. */
+  async #run(): Promise<InvocationError | undefined> {
+    const { tools, spec } = this;
+    const { engine, usage } = tools;
+    this.#phase('placed', this.assignment.placedAt ?? this.beganAt, this.beganAt);
+
+    // Pulling inputs needs its consumer, which can be made meanwhile.
+    const slots = Array.from({ length: spec.slots || 1 }, () =>
+      tools.queue.openSlot(spec.functionId, spec.version),
+    );
+    this.#pulling.signal.addEventListener('abort', () => slots.forEach((slot) => void slot.close()));
+    this.#listening = this.#listen();
+    const [source, { server, runFolder }] = await this.#unlessOvertaken(
+      Promise.all([this.#source(), this.#listening]),
+    );
+    const runtime = RUNTIMES[spec.runtime] ?? 'python';
+    const mounts: Mount[] = [
+      { source: workerFolder(), target: WORKER_FOLDER_INSIDE, readOnly: true },
+      { source, target: SOURCE_INSIDE, readOnly: true },
+      { source: runFolder, target: RUN_INSIDE, readOnly: true },
+    ];
+    const sourceAt = this.#phase('image', this.beganAt);
+
+    this.#creating = this.#create(runtime, mounts);
+    const id = await this.#unlessOvertaken(this.#creating);
+    const createdAt = this.#phase('create', this.#imageAt ?? sourceAt);
+
+    usage.open(this.#holding(), createdAt);
+    this.#hasStarted = true;
+    this.#starting = engine.start(id).catch((error: unknown) => {
+      usage.discard(this.containerId);
+      this.#hasStarted = false;
+      throw this.#startFailure(error, runtime);
+    });
+    // Watched only from the start's answer on: a look before it would make the engine's own start wait.
+    const exit = this.#starting.then(() => engine.wait(id));
+    exit.catch(() => undefined);
+    const diedEarly = exit.then((ended) => {
+      throw new StartFailed(errorOfExit(ended, this.#killed, this.#limits()));
+    });
+    diedEarly.catch(() => undefined);
+
+    const worker = await this.#within(HELLO_MS, 'its worker did not say hello', server.accepted, diedEarly);
+    const helloAt = this.#phase('start', createdAt);
+    const loading = worker.start(spec.handler, engine.pathInside(mounts, SOURCE_INSIDE));
+    const initMs = Math.max(INIT_MS_MIN, spec.timeout * 1000);
+    // What the worker said before it ended is read before its socket closes.
+    const diedLoading = worker.closed.then(() => diedEarly);
+    const loaded = await this.#within(initMs, 'its source did not finish loading', loading, diedLoading);
+    if (loaded.kind === 'init_failed') throw new StartFailed(initError(loaded.error));
+    if (loaded.kind === 'lost') {
+      if (loaded.closed.reason === 'protocol_error') this.kill('protocol');
+      const ended = await this.#exitSoon(exit);
+      throw new StartFailed(errorOfExit(ended, this.#killed, this.#limits()));
+    }
+    const readyAt = this.#phase('init', helloAt);
+
+    this.#isReady = true;
+    const working = Promise.all(
+      slots.map((queue) =>
+        runSlot(
+          {
+            ...tools,
+            containerId: this.containerId,
+            spec,
+            worker,
+            log: this.#log,
+            running: this.#running,
+            pulling: this.#pulling.signal,
+            ended: this.#exited.promise,
+            kill: (cause) => this.kill(cause),
+            takePhases: () => this.#takePhases(),
+          },
+          queue,
+        ),
+      ),
+    );
+    void tools.reporter.report(this.#reportOf({ state: ContainerState.CONTAINER_STATE_READY }));
+    coldStartSeconds.observe((readyAt.getTime() - this.beganAt.getTime()) / 1000);
+    this.#followOutput(id);
+
+    const hadInputs = await this.#untilOver(worker, working, exit);
+    const ended = await this.#exitSoon(exit);
+    // Its last words are in the socket still.
+    await Promise.race([worker.closed, delay(LAST_WORDS_MS)]);
+    worker.close();
+    this.#exited.resolve({ exit: ended, killed: this.#killed });
+    usage.close(this.containerId, ended.finishedAt);
+    this.#pulling.abort();
+    await working;
+    return errorOfContainer(ended, {
+      killed: this.#killed,
+      drained: this.#drained,
+      hadInputs,
+      limits: this.#limits(),
+    });
+  }
+
+  /** Waits until the worker has left, was lost, or has nothing left to do; whether it went away with inputs. */
+  async #untilOver(
+    worker: WorkerConnection,
+    working: Promise<unknown>,
+    exit: Promise<ContainerExit>,
+  ): Promise<boolean> {
+    let hadInputs = false;
+    const left = worker.closed.then(({ reason }) => {
+      if (reason === 'protocol_error') this.kill('protocol');
+    });
+    // Looked at in the moment in which it goes: slots forget their inputs right after.
+    const noteInputs = () => (hadInputs ||= this.#running.size > 0);
+    const drained = working.then(async () => {
+      await worker.stop(LEAVE_MS);
+    });
+    await Promise.race([left.then(noteInputs), exit.then(noteInputs, noteInputs), drained]);
+    this.#pulling.abort();
+    return hadInputs;
+  }
+
+  /** How it ended; what does not end by itself by now is killed. */
+  async #exitSoon(exit: Promise<ContainerExit>): Promise<ContainerExit> {
+    const late = setTimeout(() => void this.#killInEngine(), LEAVE_MS);
+    try {
+      return await exit;
+    } catch (error) {
+      this.#log.error({ err: error }, 'the engine does not say how a container ended');
+      return { exitCode: 137, outOfMemory: false, finishedAt: new Date() };
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  async #source(): Promise<string> {
+    try {
+      return await this.tools.sources.folderOf(this.spec.workspaceId, this.spec.source);
+    } catch (error) {
+      this.#log.error({ err: error, source: this.spec.source }, 'a source tree could not be fetched');
+      const message = `The function's source could not be fetched: ${(error as Error).message}`;
+      throw new StartFailed({ type: 'infrastructure', message, traceback: undefined });
+    }
+  }
+
+  async #listen(): Promise<{ server: WorkerServer; runFolder: string }> {
+    const runFolder = await this.tools.runFolders.make(this.containerId);
+    const server = await listenForWorker({
+      at: { path: join(runFolder, SOCKET_NAME) },
+      token: this.#token,
+      frameBytesMax: FRAME_BYTES_MAX,
+      onLog: ({ stream, inputId, bytes }) => this.#logs.print(stream, bytes, this.#callOf(inputId)),
+      onRejected: (reason) => this.#log.warn({ reason }, 'somebody who is not the worker came to its socket'),
+    });
+    this.#server = server;
+    return { server, runFolder };
+  }
+
+  /** An image is looked for only where the engine misses it: mostly it is there. */
+  async #create(runtime: Runtime, mounts: Mount[]): Promise<string> {
+    const { engine } = this.tools;
+    const image = this.spec.image || defaultImage(runtime);
+    const create = async () => {
+      this.#engineId = await engine.create({
+        name: this.containerId,
+        image,
+        command: workerCommand(runtime),
+        env: {
+          ...this.spec.env,
+          BERTH_SOCKET: `${RUN_INSIDE}/${SOCKET_NAME}`,
+          BERTH_RUN_TOKEN: this.#token,
+        },
+        cwd: SOURCE_INSIDE,
+        labels: {
+          'berth.container': this.containerId,
+          'berth.function': this.spec.functionId,
+          'berth.workspace': this.spec.workspaceId,
+        },
+        mounts,
+        cpus: this.spec.cpu || undefined,
+        memoryBytes: this.spec.memory ? this.spec.memory * MIB : undefined,
+        devices: this.assignment.devices.map(({ index, uuid, simulated }) => ({
+          kind: 'gpu',
+          index,
+          ...(uuid ? { uuid } : {}),
+          simulated,
+        })),
+        network: 'bridge',
+      });
+      return this.#engineId;
+    };
+    try {
+      return await create();
+    } catch (error) {
+      if (!isMissingImage(error)) throw this.#startFailure(error, runtime);
+      if (image.startsWith('berth/')) throw new StartFailed(errorOfImage(image, error.message));
+    }
+    await engine.pull(image).catch((error: unknown) => {
+      throw new StartFailed(errorOfImage(image, (error as Error).message));
+    });
+    this.#imageAt = this.#extendPhase('image');
+    return create().catch((error: unknown) => {
+      throw this.#startFailure(error, runtime);
+    });
+  }
+
+  #startFailure(error: unknown, runtime: Runtime): Error {
+    if (!(error instanceof EngineError)) return error as Error;
+    this.#log.error({ err: error }, 'the engine could not start a container');
+    const image = this.spec.image || defaultImage(runtime);
+    const program = workerCommand(runtime)[0]!;
+    return new StartFailed(errorOfEngine(error, { image, program }));
+  }
+
+  /** What is waited for before a container is ready: or its end, or the runner's word, or too long a time. */
+  async #within<T>(ms: number, what: string, work: Promise<T>, died: Promise<never>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const message = `The container was given up: ${what} within ${Math.round(ms / 1000)} seconds.`;
+        reject(new StartFailed({ type: 'init_failed', message, traceback: undefined }));
+      }, ms);
+    });
+    try {
+      return await Promise.race([work, died, late, this.#overtaken.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #unlessOvertaken<T>(work: Promise<T>): Promise<T> {
+    work.catch(() => undefined);
+    return Promise.race([work, this.#overtaken.promise]);
+  }
+
+  #followOutput(id: string): void {
+    this.#following ??= (async () => {
+      try {
+        for await (const { stream, data, time } of this.tools.engine.logs(id, { follow: true })) {
+          this.#logs.print(stream, data, '', time);
+        }
+      } catch (error) {
+        this.#log.warn({ err: error }, 'the output of a container could not be read to its end');
+      }
+    })();
+  }
+
+  /** Takes everything away that stands. Every step is tried, whatever the others did. */
+  async #clear(): Promise<void> {
+    const { engine, usage, runFolders } = this.tools;
+    this.#pulling.abort();
+    await Promise.allSettled([this.#listening, this.#creating, this.#starting]);
+    this.#server?.close();
+    const id = this.#engineId;
+    if (id && this.#hasStarted) {
+      // Also one that never became ready has printed why.
+      this.#followOutput(id);
+      await this.#killInEngine();
+      const exit = await engine.wait(id).catch(() => undefined);
+      usage.close(this.containerId, exit?.finishedAt ?? new Date());
+      this.#exited.resolve({ exit: exit ?? { exitCode: 137, outOfMemory: false }, killed: this.#killed });
+      await Promise.race([this.#following, delay(LOG_END_MS)]);
+    }
+    if (id) {
+      await engine
+        .remove(id)
+        .catch((error: unknown) => this.#log.error({ err: error }, 'a container could not be removed'));
+    }
+    await this.#logs.end();
+    await runFolders
+      .remove(this.containerId)
+      .catch((error: unknown) => this.#log.warn({ err: error }, 'a run folder could not be removed'));
+  }
+
+  async #killInEngine(): Promise<void> {
+    await this.tools.engine.kill(this.#engineId!).catch((error: unknown) => {
+      if (!(error instanceof EngineError && error.kind === 'not_found'))
+        this.#log.error({ err: error }, 'a container could not be killed');
+    });
+  }
+
+  #finalOfFailure(error: unknown): Final {
+    if (error instanceof StartFailed && (!this.#killed || this.#killed === 'protocol'))
+      return { state: ContainerState.CONTAINER_STATE_FAILED, error: error.error };
+    if (error instanceof Overtaken || this.#killed) return { state: ContainerState.CONTAINER_STATE_STOPPED };
+    this.#log.error({ err: error }, 'a container failed by a bug');
+    const message = 'The container could not be started. The log of its runner has the reason.';
+    return {
+      state: ContainerState.CONTAINER_STATE_FAILED,
+      error: { type: 'infrastructure', message, traceback: undefined },
+    };
+  }
+
+  #callOf(inputId: string | null): string {
+    if (inputId === null) return '';
+    return this.#running.get(inputId)?.callId ?? '';
+  }
+
+  #takePhases(): Phase[] {
+    if (this.#phasesTold) return [];
+    this.#phasesTold = true;
+    return this.#phases;
+  }
+
+  /** Notes a step that began then and ends now, or at `until`; gives its end. */
+  #phase(name: string, startedAt: Date, until = new Date()): Date {
+    const durationMs = Math.max(0, until.getTime() - startedAt.getTime());
+    this.#phases.push({ name, startedAt, durationMs });
+    return until;
+  }
+
+  #extendPhase(name: string): Date {
+    const phase = this.#phases.find((each) => each.name === name)!;
+    const until = new Date();
+    phase.durationMs = until.getTime() - phase.startedAt!.getTime();
+    return until;
+  }
+
+  #limits() {
+    return { timeoutSeconds: this.spec.timeout, memoryMib: this.spec.memory };
+  }
+
+  #holding() {
+    const { organizationId, workspaceId, appId, functionId, cpu, memory } = this.spec;
+    const { containerId } = this;
+    const gpu = this.assignment.devices.map(usageModel);
+    const nodeId = this.tools.nodeId();
+    return { containerId, organizationId, workspaceId, appId, functionId, nodeId, cpu, memory, gpu };
+  }
+
+  #reportOf({ state, error }: Final) {
+    return { containerId: this.containerId, state, phases: [...this.#phases], error };
+  }
+}
+
+const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+
+const isMissingImage = (error: unknown): error is EngineError =>
+  error instanceof EngineError && error.kind === 'not_found' && error.field === 'image';
+
+/** What loading the user's source raised: its class stands in the message, since the type says `init_failed`. */
+const initError = ({ type, message, traceback }: { type: string; message: string; traceback: string }) => ({
+  type: 'init_failed',
+  message: `${type}: ${message}`,
+  traceback: traceback || undefined,
+});

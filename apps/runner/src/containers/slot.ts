@@ -1,0 +1,203 @@
+import type { FunctionsServiceService, InputFinished, Phase } from '@berth/contracts/functions/v1/functions';
+import { Verdict } from '@berth/contracts/functions/v1/functions';
+import type { ContainerSpec } from '@berth/contracts/scheduler/v1/scheduler';
+import { decodeInput, type InputMessage } from '@berth/events';
+import {
+  BerthError,
+  extractTrace,
+  injectTrace,
+  isTracing,
+  SpanKind,
+  traced,
+  type ClientOf,
+  type Logger,
+} from '@berth/service-kit';
+import type { InputOutcome, WorkerConnection } from '@berth/worker-protocol';
+import {
+  outcomeLost,
+  outcomeSaid,
+  type AskedEnd,
+  type Exit,
+  type KillCause,
+  type Outcome,
+} from '../domain/ending';
+import { Backoff } from '../files/backoff';
+import type { Line } from '../line/line';
+import { inputsCounter } from '../metrics';
+import type { HeldMessage, SlotQueue } from '../queue/input-queue';
+
+/** An outcome that comes sooner says all that a start would have said; so most inputs cost one word, not two. */
+const TELL_START_MS = 10;
+/** From asking user code to end to killing its container. */
+const TIMEOUT_GRACE_MS = 2_000;
+const CANCEL_GRACE_MS = 5_000;
+
+/** What a slot knows of the container that it belongs to. */
+export interface SlotContext {
+  containerId: string;
+  spec: ContainerSpec;
+  worker: WorkerConnection;
+  line: Line;
+  functions: Pick<ClientOf<typeof FunctionsServiceService>, 'getInputPayload'>;
+  log: Logger;
+  /** What runs in the container now, by input. */
+  running: Map<string, RunningInput>;
+  /** Aborted when no more inputs are to be begun; closes the slots' queues. */
+  pulling: AbortSignal;
+  /** Settles when the container has ended. */
+  ended: Promise<{ exit: Exit; killed: KillCause | undefined }>;
+  kill(cause: KillCause): void;
+  /** How the container came to be; given once, to go with its first outcome. */
+  takePhases(): Phase[];
+}
+
+export interface RunningInput {
+  callId: string;
+  attempt: number;
+  /** Asks user code to end, and kills its container where it does not. The first reason counts. */
+  end(asked: AskedEnd): void;
+}
+
+/** Takes inputs and runs them, one after the other, until no more are wanted. */
+export async function runSlot(context: SlotContext, queue: SlotQueue): Promise<void> {
+  const { line, pulling } = context;
+  while (!pulling.aborted) {
+    if (!line.hasRoom) await line.room(pulling);
+    const message = await queue.pull();
+    if (!message) break;
+    const outcome = await runMessage(context, message);
+    if (!outcome) continue;
+    // The next input need not wait for the verdict on this one. Until it comes, the message is held.
+    void line.tellFinished(outcome).then(({ verdict }) => {
+      message.ack();
+      count(verdict === Verdict.VERDICT_STALE ? 'stale' : outcome.outcome!.$case);
+    });
+  }
+}
+
+const count = (outcome: string) => inputsCounter.inc({ outcome });
+
+/** Runs one message to its outcome; undefined where it has none of ours: dropped, or given back. */
+async function runMessage(context: SlotContext, message: HeldMessage): Promise<InputFinished | undefined> {
+  const input = decodeInput(message);
+  if (!input) {
+    context.log.warn({ subject: message.subject }, 'a message that is no input was dropped');
+    message.ack();
+    return undefined;
+  }
+  const attempt = message.redelivered ? await askAttempt(context, input) : input.attempt;
+  const payload = attempt && (input.payload ?? (await fetchPayload(context, input.inputId)));
+  if (context.pulling.aborted) {
+    message.giveBack();
+    count('returned');
+    return undefined;
+  }
+  if (!attempt || !payload) {
+    message.ack();
+    count('stale');
+    return undefined;
+  }
+
+  const startedAt = new Date();
+  const outcome = await runInput(context, { ...input, attempt, payload }, startedAt);
+  if (!outcome) {
+    message.giveBack();
+    count('returned');
+    return undefined;
+  }
+  return {
+    inputId: input.inputId,
+    attempt,
+    containerId: context.containerId,
+    startedAt,
+    finishedAt: new Date(),
+    outcome:
+      outcome.kind === 'success'
+        ? { $case: 'success', value: { payload: outcome.payload, format: outcome.format } }
+        : { $case: 'failure', value: outcome.error },
+    phases: context.takePhases(),
+  };
+}
+
+/** The attempt to run a redelivered input as; undefined where somebody else has it, or no more is to be begun. */
+async function askAttempt(context: SlotContext, { inputId, attempt }: InputMessage) {
+  const { line, containerId, pulling } = context;
+  const asking = line.ask({ inputId, attempt, containerId, startedAt: new Date(), redelivered: true });
+  const answer = await Promise.race([asking, aborted(pulling)]);
+  return answer?.verdict === Verdict.VERDICT_ACCEPTED ? answer.attempt : undefined;
+}
+
+/** A payload that was too large for the queue; undefined where its input is gone, or no more is to be begun. */
+async function fetchPayload({ functions, pulling }: SlotContext, inputId: string) {
+  const backoff = new Backoff(50, 1000);
+  while (!pulling.aborted) {
+    try {
+      return (await functions.getInputPayload({ inputId }, { signal: pulling })).payload;
+    } catch (error) {
+      if (error instanceof BerthError && error.kind === 'not_found') return undefined;
+      await backoff.wait(pulling);
+    }
+  }
+  return undefined;
+}
+
+/** Runs user code; undefined where the input is to be run elsewhere. */
+async function runInput(
+  context: SlotContext,
+  input: InputMessage & { payload: Uint8Array },
+  startedAt: Date,
+): Promise<Outcome | undefined> {
+  const { spec, worker, running, line, containerId, ended, log } = context;
+  const { inputId, callId, attempt } = input;
+  const limits = { timeoutSeconds: spec.timeout, memoryMib: spec.memory };
+  let asked: AskedEnd | undefined;
+  let grace: NodeJS.Timeout | undefined;
+  const end = (why: AskedEnd) => {
+    if (asked) return;
+    asked = why;
+    worker.cancel(inputId);
+    const graceMs = why === 'timeout' ? TIMEOUT_GRACE_MS : CANCEL_GRACE_MS;
+    grace = setTimeout(() => context.kill('overran'), graceMs);
+  };
+  running.set(inputId, { callId, attempt, end });
+  const limit = setTimeout(() => end('timeout'), spec.timeout * 1000);
+  const tell = setTimeout(
+    () => line.tellStarted({ inputId, attempt, containerId, startedAt, redelivered: false }),
+    TELL_START_MS,
+  );
+  try {
+    const said = await (isTracing() ? sendTraced(worker, input) : worker.sendInput(input, input.payload));
+    if (said.kind !== 'lost') return outcomeSaid(said, asked, limits);
+    return outcomeLost(await ended, asked, limits);
+  } catch (error) {
+    log.error({ err: error, inputId, containerId }, 'an input could not be handed to its worker');
+    const message = `The input could not be handed to its container: ${(error as Error).message}`;
+    return { kind: 'failure', error: { type: 'infrastructure', message, traceback: undefined } };
+  } finally {
+    clearTimeout(limit);
+    clearTimeout(tell);
+    clearTimeout(grace);
+    running.delete(inputId);
+  }
+}
+
+/** The same in a span under the caller's, which the container's own spans are children of. */
+const sendTraced = (
+  worker: WorkerConnection,
+  input: InputMessage & { payload: Uint8Array },
+): Promise<InputOutcome> =>
+  traced(
+    'run input',
+    {
+      kind: SpanKind.CONSUMER,
+      attributes: { 'berth.input_id': input.inputId, 'berth.call_id': input.callId },
+      ...(input.traceparent ? { parent: extractTrace({ traceparent: input.traceparent }) } : {}),
+    },
+    () => worker.sendInput({ ...input, ...injectTrace() }, input.payload),
+  );
+
+const aborted = (signal: AbortSignal): Promise<undefined> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });

@@ -1,0 +1,146 @@
+/** How inputs and containers end, in the words that users get. */
+import type { InvocationError } from '@berth/contracts/functions/v1/functions';
+
+/** How a container's first process ended. */
+export interface Exit {
+  exitCode: number;
+  signal?: string | undefined;
+  outOfMemory: boolean;
+}
+
+/**
+ * Why a runner killed a container.
+ * overran: an input did not end when it was told to. unwanted: it is on no list any more. leaving: the runner stops.
+ * protocol: what came out of it was not the worker's language.
+ */
+export type KillCause = 'overran' | 'unwanted' | 'leaving' | 'protocol';
+
+/** Why the runner asked for the end of an input. */
+export type AskedEnd = 'timeout' | 'cancelled';
+
+export interface Limits {
+  timeoutSeconds: number;
+  memoryMib: number;
+}
+
+export type Outcome =
+  { kind: 'success'; payload: Buffer; format: string } | { kind: 'failure'; error: InvocationError };
+
+const failure = (type: string, message: string, traceback?: string): Outcome => ({
+  kind: 'failure',
+  error: { type, message, traceback: traceback || undefined },
+});
+
+/** What the worker itself says when a result cannot be carried as JSON, or is too large. */
+const RESULT_INVALID = new Set(['ResultNotSerializable', 'ResultTooLarge']);
+
+/** The outcome of an input that the worker says has ended. The runner's own limit goes over what user code made of it. */
+export function outcomeSaid(
+  said:
+    | { kind: 'success'; payload: Buffer; format: string }
+    | { kind: 'failure'; error: { type: string; message: string; traceback: string } },
+  asked: AskedEnd | undefined,
+  limits: Limits,
+): Outcome {
+  const traceback = said.kind === 'failure' ? said.error.traceback : '';
+  if (asked) return outcomeAsked(asked, limits, traceback);
+  if (said.kind === 'success') return { kind: 'success', payload: said.payload, format: said.format };
+  const { type, message } = said.error;
+  return failure(RESULT_INVALID.has(type) ? 'result_invalid' : type, message, traceback);
+}
+
+/**
+ * The outcome of an input whose worker went away with it; undefined where it was the runner that killed the container
+ * for a reason that is not this input's: then it goes back to the queue and runs elsewhere.
+ */
+export function outcomeLost(
+  ending: { exit: Exit; killed: KillCause | undefined },
+  asked: AskedEnd | undefined,
+  limits: Limits,
+): Outcome | undefined {
+  if (asked) return outcomeAsked(asked, limits);
+  if (ending.killed && ending.killed !== 'protocol') return undefined;
+  return { kind: 'failure', error: errorOfExit(ending.exit, ending.killed, limits) };
+}
+
+function outcomeAsked(asked: AskedEnd, { timeoutSeconds }: Limits, traceback?: string): Outcome {
+  if (asked === 'cancelled') return failure('cancelled', 'The call was cancelled.', traceback);
+  const seconds = timeoutSeconds === 1 ? '1 second' : `${timeoutSeconds} seconds`;
+  return failure(
+    'timeout',
+    `The input ran longer than the ${seconds} that the function's timeout allows.`,
+    traceback,
+  );
+}
+
+/** Why a container ended that nobody asked to end. */
+export function errorOfExit(
+  { exitCode, signal, outOfMemory }: Exit,
+  killed: KillCause | undefined,
+  { memoryMib }: Limits,
+): InvocationError {
+  const error = (type: string, message: string) => ({ type, message, traceback: undefined });
+  if (killed === 'protocol') {
+    return error(
+      'container_exited',
+      'The container was ended: something in it wrote to the socket of its worker, which user code must leave alone.',
+    );
+  }
+  if (outOfMemory) {
+    return error(
+      'out_of_memory',
+      `The container needed more than its ${memoryMib} MiB of memory and was killed. Give the function more memory.`,
+    );
+  }
+  return error(
+    'container_exited',
+    signal
+      ? `The container was ended by ${signal} before user code had finished.`
+      : `The container's process exited with code ${exitCode} before user code had finished.`,
+  );
+}
+
+/** A container's last word about itself: undefined for one that ended as it should. */
+export function errorOfContainer(
+  exit: Exit,
+  {
+    killed,
+    drained,
+    hadInputs,
+    limits,
+  }: { killed: KillCause | undefined; drained: boolean; hadInputs: boolean; limits: Limits },
+): InvocationError | undefined {
+  if (killed && killed !== 'protocol') return undefined;
+  if (!killed && drained) return undefined;
+  if (!killed && exit.exitCode === 0 && !hadInputs) return undefined;
+  return errorOfExit(exit, killed, limits);
+}
+
+/** Why a container never became ready, by the error of the engine. `image` and `program` are the user's to change. */
+export function errorOfEngine(
+  { kind, field, message }: { kind: string; field?: string | undefined; message: string },
+  { image, program }: { image: string; program: string },
+): InvocationError {
+  const error = (type: string, text: string) => ({ type, message: text, traceback: undefined });
+  if (/executable file not found|exec:.*no such file/i.test(message)) {
+    return error(
+      'init_failed',
+      `The image ${image} has no ${program}, which this function's runtime needs: use an image that has it.`,
+    );
+  }
+  if (kind === 'invalid' && /^(image|env|memoryBytes|cpus)/.test(field ?? ''))
+    return error('init_failed', message);
+  return error('infrastructure', `The container could not be started: ${message}`);
+}
+
+/** Why an image is not there. One of Berth's own is the operator's to bring, any other the user's. */
+export function errorOfImage(image: string, message: string): InvocationError {
+  const own = image.startsWith('berth/');
+  return {
+    type: own ? 'infrastructure' : 'init_failed',
+    message: own
+      ? `The image ${image} is not on this node: start the platform again, or run tools/images, which builds it.`
+      : `The image ${image} cannot be had (${message.replace(/\.$/, '')}): check its name and tag, and that its registry can be reached from this node.`,
+    traceback: undefined,
+  };
+}

@@ -1,0 +1,246 @@
+/**
+ * Inputs from JetStream, one at a time for each free slot.
+ *
+ * A slot keeps one subscription and one pull request; a warm input costs one small message upstream. The client's own
+ * `next()` subscribes anew for each message, and `consume()` asks ahead: a message that waits behind a running input
+ * could have run elsewhere. What they recover from is recovered from here: a request that expired, a line that broke
+ * (the server has forgotten who waits), a consumer that is gone.
+ *
+ * A message that was taken is *held* until it is acknowledged or given back: the queue is told every few seconds that
+ * it is being worked on. A queue that lost its memory may deliver a held message again; then the new delivery is
+ * joined to the old, and the input does not run twice.
+ */
+import { createInbox, type Msg, type Subscription } from '@nats-io/transport-node';
+import {
+  INPUT_ACK_WAIT_MS,
+  inputConsumer,
+  inputConsumerName,
+  type Bus,
+  type ReceivedMessage,
+} from '@berth/events';
+import type { Logger } from '@berth/service-kit';
+import { Backoff } from '../files/backoff';
+
+const STREAM = 'BERTH_INPUTS';
+const EXPIRES_MS = 30_000;
+/** An answer to a pull that is this late was lost. */
+const LATE_MS = EXPIRES_MS + 5_000;
+const WORKING_MS = INPUT_ACK_WAIT_MS / 3;
+const PULL = Buffer.from(JSON.stringify({ batch: 1, expires: EXPIRES_MS * 1e6 }));
+
+const ACK = Buffer.from('+ACK');
+const NAK = Buffer.from('-NAK');
+const WORKING = Buffer.from('+WPI');
+
+/** A message that this runner holds. */
+export interface HeldMessage extends ReceivedMessage {
+  /** The queue has given it out before. */
+  redelivered: boolean;
+  /** It is done with: never delivered again. */
+  ack(): void;
+  /** It goes to somebody else, at once. */
+  giveBack(): void;
+}
+
+export interface SlotQueue {
+  /** The next message; undefined after `close`. One at a time. */
+  pull(): Promise<HeldMessage | undefined>;
+  /** Takes no more: what arrives all the same is given back. */
+  close(): Promise<void>;
+}
+
+export interface InputQueue extends AsyncDisposable {
+  /** Where one slot of a container of this function version takes its inputs. */
+  openSlot(functionId: string, version: number): SlotQueue;
+}
+
+export function openInputQueue(bus: Bus, log: Logger): InputQueue {
+  const held = new Map<string, Held>();
+  const slots = new Set<Slot>();
+  /** Shared consumers that are known to be there, and those that are being made. */
+  const present = new Set<string>();
+  const adding = new Map<string, Promise<void>>();
+
+  const working = setInterval(() => {
+    for (const message of held.values()) message.say(WORKING);
+  }, WORKING_MS).unref();
+
+  const hearReconnects = async () => {
+    for await (const status of bus.nats.status()) {
+      if (status.type === 'reconnect') for (const slot of slots) slot.askAgain();
+    }
+  };
+  void hearReconnects();
+
+  /** Makes sure of the consumer that all runners of a version share. */
+  const ensure = (functionId: string, version: number): Promise<void> => {
+    const name = inputConsumerName(functionId, version);
+    let making = adding.get(name);
+    if (!making) {
+      making = bus.manager.consumers
+        .add(STREAM, inputConsumer(functionId, version))
+        .then(() => void present.add(name))
+        .finally(() => adding.delete(name));
+      adding.set(name, making);
+    }
+    return making;
+  };
+
+  class Held implements HeldMessage {
+    readonly subject: string;
+    readonly data: Uint8Array;
+    readonly headers: ReceivedMessage['headers'];
+    readonly redelivered: boolean;
+    #deliveries: Msg[];
+
+    constructor(message: Msg) {
+      this.subject = message.subject;
+      this.data = message.data;
+      this.headers = message.headers;
+      this.redelivered = deliveriesOf(message.reply!) > 1;
+      this.#deliveries = [message];
+      held.set(this.subject, this);
+    }
+
+    join(message: Msg): void {
+      this.#deliveries.push(message);
+    }
+
+    ack(): void {
+      this.#end(ACK);
+    }
+
+    giveBack(): void {
+      this.#end(NAK);
+    }
+
+    say(word: Uint8Array): void {
+      if (bus.nats.isClosed()) return;
+      for (const delivery of this.#deliveries) delivery.respond(word);
+    }
+
+    #end(word: Uint8Array): void {
+      if (held.get(this.subject) !== this) return;
+      held.delete(this.subject);
+      this.say(word);
+    }
+  }
+
+  class Slot implements SlotQueue {
+    readonly #inbox = createInbox();
+    readonly #name: string;
+    readonly #subscription: Subscription;
+    #waiting: PromiseWithResolvers<HeldMessage | undefined> | undefined;
+    #late: NodeJS.Timeout | undefined;
+    #isClosed = false;
+    readonly #backoff = new Backoff(50, 2000);
+
+    constructor(
+      private readonly functionId: string,
+      private readonly version: number,
+    ) {
+      this.#name = inputConsumerName(functionId, version);
+      this.#subscription = bus.nats.subscribe(this.#inbox, {
+        callback: (error, message) => {
+          if (error) log.warn({ err: error }, 'the queue of inputs said an error');
+          else this.#take(message);
+        },
+      });
+      slots.add(this);
+      // Made while the container is: the first pull then finds it.
+      if (!present.has(this.#name)) ensure(functionId, version).catch(() => undefined);
+    }
+
+    pull(): Promise<HeldMessage | undefined> {
+      if (this.#isClosed) return Promise.resolve(undefined);
+      this.#waiting = Promise.withResolvers();
+      this.#ask();
+      return this.#waiting.promise;
+    }
+
+    /** The server may have forgotten that somebody waits. */
+    askAgain(): void {
+      if (this.#waiting) this.#ask();
+    }
+
+    async close(): Promise<void> {
+      if (this.#isClosed) return;
+      this.#isClosed = true;
+      slots.delete(this);
+      clearTimeout(this.#late);
+      this.#waiting?.resolve(undefined);
+      this.#waiting = undefined;
+      // Drained, not dropped: a message that is on its way is still heard, and given back.
+      if (!bus.nats.isClosed()) await this.#subscription.drain().catch(() => undefined);
+    }
+
+    #ask(): void {
+      clearTimeout(this.#late);
+      this.#late = setTimeout(() => this.askAgain(), LATE_MS).unref();
+      if (present.has(this.#name)) this.#send();
+      else void this.#addThenSend();
+    }
+
+    async #addThenSend(): Promise<void> {
+      while (!this.#isClosed) {
+        try {
+          await ensure(this.functionId, this.version);
+          if (this.#waiting) this.#send();
+          return;
+        } catch (error) {
+          if (bus.nats.isClosed()) return;
+          log.warn({ err: error, consumer: this.#name }, 'the queue of inputs does not answer: trying again');
+          await this.#backoff.wait();
+        }
+      }
+    }
+
+    #send(): void {
+      if (bus.nats.isClosed()) return;
+      bus.nats.publish(`$JS.API.CONSUMER.MSG.NEXT.${STREAM}.${this.#name}`, PULL, { reply: this.#inbox });
+    }
+
+    #take(message: Msg): void {
+      const code = message.headers?.code ?? 0;
+      if (code !== 0) return this.#hearStatus(code, message.headers!.description);
+      if (!message.reply) return;
+      const earlier = held.get(message.subject);
+      if (earlier) {
+        earlier.join(message);
+        return this.askAgain();
+      }
+      const taken = new Held(message);
+      const waiting = this.#waiting;
+      // Two requests of one slot may be open after a line that broke: only one of their messages is wanted.
+      if (!waiting) return taken.giveBack();
+      this.#waiting = undefined;
+      clearTimeout(this.#late);
+      this.#backoff.reset();
+      waiting.resolve(taken);
+    }
+
+    #hearStatus(code: number, description: string): void {
+      if (!this.#waiting || code === 100) return;
+      if (code === 408 || code === 404) return this.#ask();
+      // The consumer is gone (409, 503), or the server cannot serve just now.
+      log.debug({ code, description, consumer: this.#name }, 'a pull was refused: asking again');
+      present.delete(this.#name);
+      void this.#backoff.wait().then(() => this.askAgain());
+    }
+  }
+
+  return {
+    openSlot: (functionId, version) => new Slot(functionId, version),
+    async [Symbol.asyncDispose]() {
+      clearInterval(working);
+      await Promise.all([...slots].map((slot) => slot.close()));
+      for (const message of [...held.values()]) message.giveBack();
+    },
+  };
+}
+
+/** `$JS.ACK.<stream>.<consumer>.<deliveries>.…`; newer servers put domain and account before the stream. */
+function deliveriesOf(reply: string): number {
+  const words = reply.split('.');
+  return Number(words.length === 9 ? words[4] : words[6]);
+}

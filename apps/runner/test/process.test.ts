@@ -1,0 +1,3 @@
+import { describeRunner } from './behaviour';
+
+describeRunner('process');
