@@ -30,7 +30,7 @@ import { checkExec, completeSpec, type CompleteSpec } from '../validate-spec';
 import { CONTAINER_MARK, killAll, markedPids, signal, startTimeOf, usageOf } from './members';
 import { OutputFiles } from './output-files';
 import { processExec } from './process-exec';
-import { supervise } from './supervise';
+import { heedsSignals, supervise } from './supervise';
 import { translatePaths } from './translate-paths';
 
 /** Whoever opens this engine shows it, loudly. */
@@ -195,6 +195,7 @@ class ProcessEngine implements ContainerEngine {
         reject(new EngineError('failed', `Could not start container ${id}.`, { cause }));
       });
     });
+    const heeding = heedsSignals(child);
     entry.pid = child.pid!;
     writeFileSync(
       join(entry.dir, 'pid.json'),
@@ -202,6 +203,7 @@ class ProcessEngine implements ContainerEngine {
     );
     child.unref();
     this.#emit(entry, 'start');
+    await heeding;
   }
 
   async exec(id: string, request: ExecRequest): Promise<ExecSession> {
