@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { Runtime, Verdict } from '@berth/contracts/functions/v1/functions';
 import { RunnerServiceService } from '@berth/contracts/runner/v1/runner';
 import { ContainerState } from '@berth/contracts/scheduler/v1/scheduler';
-import { decodeLog, decodeUsageEvent, inputConsumerName, USAGE_EVENTS, type LogMessage } from '@berth/events';
+import {
+  decodeLog,
+  decodeUsageEvent,
+  inputConsumer,
+  inputConsumerName,
+  USAGE_EVENTS,
+  type LogMessage,
+} from '@berth/events';
 import type { UsageInterval } from '@berth/contracts/billing/v1/billing';
 import type { RunningService } from '@berth/service-kit';
 import { ask, eventually, testBed, type TestBed } from '@berth/testing';
@@ -42,10 +49,10 @@ export function describeRunner(engine: 'process' | 'docker'): void {
     functionsRunning = await bed.start(functions.module);
     await bed.start(sync.module);
     bed.bus.nats.subscribe('berth.logs.>', {
-      callback: (_, message) => logs.push(decodeLog(message)!),
+      callback: (_, message) => void logs.push(decodeLog(message)!),
     });
     bed.bus.nats.subscribe(USAGE_EVENTS, {
-      callback: (_, message) => usage.push(decodeUsageEvent(message.data)),
+      callback: (_, message) => void usage.push(decodeUsageEvent(message.data)),
     });
     running = await bed.start(runner, env);
   });
@@ -363,8 +370,8 @@ export function describeRunner(engine: 'process' | 'docker'): void {
       await eventually(() => functions.started.find(({ inputId }) => inputId === inputs[0]!.inputId));
       await bed.nats.restart();
       for (const { inputId } of inputs) await functions.outcomeOf(inputId, 45_000);
-      const after = await eventually(() => made.call([7]));
-      expect(resultOf(await functions.outcomeOf(after.inputId))).toBe(7);
+      const after = await eventually(() => made.call([0.2]));
+      expect(resultOf(await functions.outcomeOf(after.inputId))).toBe(0.2);
       await eventually(async () => (await made.queued()) === 0, 30_000);
       await end(containerId);
     });
@@ -391,9 +398,25 @@ export function describeRunner(engine: 'process' | 'docker'): void {
       });
     });
 
+    test('a program that prints faster than anybody reads is not waited for, and told what was lost', async () => {
+      const made = python(
+        'def handler():\n  for n in range(200_000):\n    print("line", n)\n  return "done"',
+      );
+      const containerId = await aContainer(made);
+      const before = process.memoryUsage().rss;
+      expect(resultOf(await functions.outcomeOf((await made.call()).inputId))).toBe('done');
+      await end(containerId);
+      const mine = logs.filter((line) => line.containerId === containerId);
+      const dropped = mine
+        .flatMap(({ text }) => /^… (\d+) lines were dropped/.exec(text)?.[1] ?? [])
+        .reduce((sum, count) => sum + Number(count), 0);
+      const notes = mine.filter(({ text }) => text.startsWith('…')).length;
+      expect(mine.length - notes + dropped).toBe(200_000);
+      expect(process.memoryUsage().rss - before).toBeLessThan(600 * 1024 * 1024); // This test keeps them all.
+    });
+
     /** Somebody else took the input, and went silent. */
     async function deliverOnce(made: TestFunction): Promise<void> {
-      const { inputConsumer } = await import('@berth/events');
       await bed.bus.manager.consumers.add('BERTH_INPUTS', inputConsumer(made.functionId, 1));
       const consumer = await bed.bus.jetstream.consumers.get(
         'BERTH_INPUTS',

@@ -2,7 +2,7 @@
  * Small services that speak the real contracts over real gRPC: who places containers, who records outcomes, who keeps
  * source. They record what reached them, and answer what a test wants.
  */
-import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { status, type ServerDuplexStream } from '@grpc/grpc-js';
 import {
   FunctionsServiceService,
   Runtime,
@@ -152,7 +152,9 @@ export class StandInFunctions {
 
   /** Ends every line without a word. */
   breakLines(): void {
-    for (const stream of this.#streams) stream.destroy();
+    for (const stream of this.#streams) {
+      stream.emit('error', { code: status.UNAVAILABLE, details: 'The line broke.' });
+    }
   }
 
   cancel(inputId: string): void {
