@@ -398,10 +398,8 @@ export function describeRunner(engine: 'process' | 'docker'): void {
       });
     });
 
-    test('a program that prints faster than anybody reads is not waited for, and told what was lost', async () => {
-      const made = python(
-        'def handler():\n  for n in range(200_000):\n    print("line", n)\n  return "done"',
-      );
+    test('a program that prints faster than anybody reads is not waited for, and nothing is lost unsaid', async () => {
+      const made = python('def handler():\n  for n in range(50_000):\n    print("line", n)\n  return "done"');
       const containerId = await aContainer(made);
       const before = process.memoryUsage().rss;
       expect(resultOf(await functions.outcomeOf((await made.call()).inputId))).toBe('done');
@@ -411,7 +409,7 @@ export function describeRunner(engine: 'process' | 'docker'): void {
         .flatMap(({ text }) => /^… (\d+) lines were dropped/.exec(text)?.[1] ?? [])
         .reduce((sum, count) => sum + Number(count), 0);
       const notes = mine.filter(({ text }) => text.startsWith('…')).length;
-      expect(mine.length - notes + dropped).toBe(200_000);
+      expect(mine.length - notes + dropped).toBe(50_000);
       expect(process.memoryUsage().rss - before).toBeLessThan(600 * 1024 * 1024); // This test keeps them all.
     });
 

@@ -8,6 +8,7 @@ import {
 } from '../src/domain/ending';
 import { linesOf } from '../src/domain/log-lines';
 import { isPathInside } from '../src/domain/tree-path';
+import { readRunnerConfig } from '../src/config';
 
 const limits = { timeoutSeconds: 3, memoryMib: 128 };
 const exit = { exitCode: 137, signal: 'SIGKILL', outOfMemory: false };
@@ -121,4 +122,10 @@ test.each([
   ['a\0', false],
 ])('%j stays inside: %s', (path, inside) => {
   expect(isPathInside(path)).toBe(inside);
+});
+
+test('every problem of a configuration is told at once', () => {
+  const env = { BERTH_ENGINE: 'lxc', BERTH_SIMULATED_GPUS: 'H100:many', BERTH_NODE_CPUS: 'all' };
+  const read = () => readRunnerConfig(env, '.berth');
+  for (const name of [...Object.keys(env), 'BERTH_NATS_URL']) expect(read).toThrow(name);
 });
