@@ -1,8 +1,9 @@
 /** What a runner promises, tried on the real thing: real NATS, a real engine, user code that means harm. */
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Runtime, Verdict } from '@berth/contracts/functions/v1/functions';
 import { RunnerServiceService } from '@berth/contracts/runner/v1/runner';
+import { openEngine } from '@berth/container-engine';
 import { ContainerState } from '@berth/contracts/scheduler/v1/scheduler';
 import {
   decodeLog,
@@ -70,6 +71,14 @@ export function describeRunner(engine: 'process' | 'docker'): void {
   const end = async (containerId: string) => {
     await scheduler.forget(containerId);
     await scheduler.reported(containerId, STOPPED);
+  };
+  /** What the engine itself still has of this runner. */
+  const containersLeft = async () => {
+    const folder = join(bed.dataDir, 'runner');
+    const { owner } = JSON.parse(readFileSync(join(folder, 'node.json'), 'utf8')) as { owner: string };
+    const dockerHost = process.env.DOCKER_HOST || undefined;
+    await using opened = await openEngine(engine, { stateDir: join(folder, 'engine'), owner, dockerHost });
+    return await opened.list();
   };
   const lastUsage = (containerId: string) =>
     eventually(() => usage.find((each) => each.containerId === containerId && each.last));
@@ -333,6 +342,26 @@ export function describeRunner(engine: 'process' | 'docker'): void {
       expect(logs.some((line) => line.containerId === containerId)).toBe(false);
     });
 
+    test('an input that began and is not wanted any more is interrupted', async () => {
+      const made = python('import time\ndef handler():\n  time.sleep(60)');
+      const containerId = await aContainer(made);
+      functions.wantsStarts = false;
+      const { inputId } = await made.call();
+      expect(errorOf(await functions.outcomeOf(inputId))).toMatchObject({ type: 'cancelled' });
+      functions.wantsStarts = true;
+      await end(containerId);
+    });
+
+    test('what is in the queue and is no input is dropped', async () => {
+      const made = python('def handler():\n  return 1');
+      const containerId = await aContainer(made);
+      await bed.bus.jetstream.publish(`berth.inputs.${made.functionId}.1.in-forged`, Buffer.from('{}'));
+      const { inputId } = await made.call();
+      expect(resultOf(await functions.outcomeOf(inputId))).toBe(1);
+      await eventually(async () => (await made.queued()) === 0);
+      await end(containerId);
+    });
+
     test('an outcome without a verdict is told again on the next line, and settles then', async () => {
       const made = python('def handler(x):\n  return x');
       const containerId = await aContainer(made);
@@ -455,6 +484,7 @@ export function describeRunner(engine: 'process' | 'docker'): void {
     expect(functions.finished.some((each) => each.inputId === inputId)).toBe(false);
     expect(readdirSync(join(bed.dataDir, 'runner', 'usage'))).toEqual([]);
     expect(readdirSync(join(bed.dataDir, 'runner', 'run'))).toEqual([]);
+    expect(await containersLeft()).toEqual([]);
 
     // The next start takes the input up again: nothing that was accepted is lost.
     scheduler.assignments = [];

@@ -128,6 +128,8 @@ export class StandInFunctions {
     verdict: Verdict.VERDICT_ACCEPTED,
     attempt: attempt + 1,
   });
+  /** Whether first starts are welcome. */
+  wantsStarts = true;
   /** Whether outcomes are answered. */
   answers = true;
   #streams = new Set<ServerDuplexStream<AttachRunnerRequest, AttachRunnerResponse>>();
@@ -181,7 +183,10 @@ export class StandInFunctions {
           this.started.push(message.value);
           const wanted = message.value.redelivered
             ? this.verdictOf(message.value)
-            : { verdict: Verdict.VERDICT_ACCEPTED, attempt: message.value.attempt };
+            : {
+                verdict: this.wantsStarts ? Verdict.VERDICT_ACCEPTED : Verdict.VERDICT_STALE,
+                attempt: message.value.attempt,
+              };
           if (wanted) answer(wanted.verdict, wanted.attempt);
         } else if (message?.$case === 'finished') {
           this.finished.push(message.value);
