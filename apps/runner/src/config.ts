@@ -27,7 +27,7 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
   const values = readConfig(
     z.object({
       BERTH_ENGINE: z.enum(['auto', 'docker', 'process']).default('auto'),
-      DOCKER_HOST: z.string().min(1).optional(),
+      DOCKER_HOST: z.string().default(''),
       PATH: z.string().default(''),
       BERTH_NATS_URL: z.string('must be nats://user:password@host:port').min(1),
       BERTH_NODE_NAME: z.string().min(1).max(255).default(hostname()),
@@ -48,7 +48,7 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
   return {
     folder: join(dataDir, 'runner'),
     engine: values.BERTH_ENGINE,
-    dockerHost: values.DOCKER_HOST,
+    dockerHost: values.DOCKER_HOST || undefined,
     path: values.PATH,
     natsUrl: values.BERTH_NATS_URL,
     functionsAddress: addressOf('functions', env),

@@ -107,6 +107,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
         log,
       },
       node,
+      () => registration.register(),
     );
 
     const describe = (): RegisterNodeRequest => ({

@@ -1,10 +1,18 @@
 /** What a runner promises, tried on the real thing: real NATS, a real engine, user code that means harm. */
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Runtime, Verdict } from '@berth/contracts/functions/v1/functions';
 import { RunnerServiceService } from '@berth/contracts/runner/v1/runner';
+import { openEngine } from '@berth/container-engine';
 import { ContainerState } from '@berth/contracts/scheduler/v1/scheduler';
-import { decodeLog, decodeUsageEvent, inputConsumerName, USAGE_EVENTS, type LogMessage } from '@berth/events';
+import {
+  decodeLog,
+  decodeUsageEvent,
+  inputConsumer,
+  inputConsumerName,
+  USAGE_EVENTS,
+  type LogMessage,
+} from '@berth/events';
 import type { UsageInterval } from '@berth/contracts/billing/v1/billing';
 import type { RunningService } from '@berth/service-kit';
 import { ask, eventually, testBed, type TestBed } from '@berth/testing';
@@ -42,10 +50,10 @@ export function describeRunner(engine: 'process' | 'docker'): void {
     functionsRunning = await bed.start(functions.module);
     await bed.start(sync.module);
     bed.bus.nats.subscribe('berth.logs.>', {
-      callback: (_, message) => logs.push(decodeLog(message)!),
+      callback: (_, message) => void logs.push(decodeLog(message)!),
     });
     bed.bus.nats.subscribe(USAGE_EVENTS, {
-      callback: (_, message) => usage.push(decodeUsageEvent(message.data)),
+      callback: (_, message) => void usage.push(decodeUsageEvent(message.data)),
     });
     running = await bed.start(runner, env);
   });
@@ -63,6 +71,14 @@ export function describeRunner(engine: 'process' | 'docker'): void {
   const end = async (containerId: string) => {
     await scheduler.forget(containerId);
     await scheduler.reported(containerId, STOPPED);
+  };
+  /** What the engine itself still has of this runner. */
+  const containersLeft = async () => {
+    const folder = join(bed.dataDir, 'runner');
+    const { owner } = JSON.parse(readFileSync(join(folder, 'node.json'), 'utf8')) as { owner: string };
+    const dockerHost = process.env.DOCKER_HOST || undefined;
+    await using opened = await openEngine(engine, { stateDir: join(folder, 'engine'), owner, dockerHost });
+    return await opened.list();
   };
   const lastUsage = (containerId: string) =>
     eventually(() => usage.find((each) => each.containerId === containerId && each.last));
@@ -326,6 +342,26 @@ export function describeRunner(engine: 'process' | 'docker'): void {
       expect(logs.some((line) => line.containerId === containerId)).toBe(false);
     });
 
+    test('an input that began and is not wanted any more is interrupted', async () => {
+      const made = python('import time\ndef handler():\n  time.sleep(60)');
+      const containerId = await aContainer(made);
+      functions.wantsStarts = false;
+      const { inputId } = await made.call();
+      expect(errorOf(await functions.outcomeOf(inputId))).toMatchObject({ type: 'cancelled' });
+      functions.wantsStarts = true;
+      await end(containerId);
+    });
+
+    test('what is in the queue and is no input is dropped', async () => {
+      const made = python('def handler():\n  return 1');
+      const containerId = await aContainer(made);
+      await bed.bus.jetstream.publish(`berth.inputs.${made.functionId}.1.in-forged`, Buffer.from('{}'));
+      const { inputId } = await made.call();
+      expect(resultOf(await functions.outcomeOf(inputId))).toBe(1);
+      await eventually(async () => (await made.queued()) === 0);
+      await end(containerId);
+    });
+
     test('an outcome without a verdict is told again on the next line, and settles then', async () => {
       const made = python('def handler(x):\n  return x');
       const containerId = await aContainer(made);
@@ -363,8 +399,8 @@ export function describeRunner(engine: 'process' | 'docker'): void {
       await eventually(() => functions.started.find(({ inputId }) => inputId === inputs[0]!.inputId));
       await bed.nats.restart();
       for (const { inputId } of inputs) await functions.outcomeOf(inputId, 45_000);
-      const after = await eventually(() => made.call([7]));
-      expect(resultOf(await functions.outcomeOf(after.inputId))).toBe(7);
+      const after = await eventually(() => made.call([0.2]));
+      expect(resultOf(await functions.outcomeOf(after.inputId))).toBe(0.2);
       await eventually(async () => (await made.queued()) === 0, 30_000);
       await end(containerId);
     });
@@ -391,9 +427,23 @@ export function describeRunner(engine: 'process' | 'docker'): void {
       });
     });
 
+    test('a program that prints faster than anybody reads is not waited for, and nothing is lost unsaid', async () => {
+      const made = python('def handler():\n  for n in range(50_000):\n    print("line", n)\n  return "done"');
+      const containerId = await aContainer(made);
+      const before = process.memoryUsage().rss;
+      expect(resultOf(await functions.outcomeOf((await made.call()).inputId))).toBe('done');
+      await end(containerId);
+      const mine = logs.filter((line) => line.containerId === containerId);
+      const dropped = mine
+        .flatMap(({ text }) => /^… (\d+) lines were dropped/.exec(text)?.[1] ?? [])
+        .reduce((sum, count) => sum + Number(count), 0);
+      const notes = mine.filter(({ text }) => text.startsWith('…')).length;
+      expect(mine.length - notes + dropped).toBe(50_000);
+      expect(process.memoryUsage().rss - before).toBeLessThan(600 * 1024 * 1024); // This test keeps them all.
+    });
+
     /** Somebody else took the input, and went silent. */
     async function deliverOnce(made: TestFunction): Promise<void> {
-      const { inputConsumer } = await import('@berth/events');
       await bed.bus.manager.consumers.add('BERTH_INPUTS', inputConsumer(made.functionId, 1));
       const consumer = await bed.bus.jetstream.consumers.get(
         'BERTH_INPUTS',
@@ -434,6 +484,7 @@ export function describeRunner(engine: 'process' | 'docker'): void {
     expect(functions.finished.some((each) => each.inputId === inputId)).toBe(false);
     expect(readdirSync(join(bed.dataDir, 'runner', 'usage'))).toEqual([]);
     expect(readdirSync(join(bed.dataDir, 'runner', 'run'))).toEqual([]);
+    expect(await containersLeft()).toEqual([]);
 
     // The next start takes the input up again: nothing that was accepted is lost.
     scheduler.assignments = [];

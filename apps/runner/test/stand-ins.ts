@@ -2,7 +2,7 @@
  * Small services that speak the real contracts over real gRPC: who places containers, who records outcomes, who keeps
  * source. They record what reached them, and answer what a test wants.
  */
-import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { status, type ServerDuplexStream } from '@grpc/grpc-js';
 import {
   FunctionsServiceService,
   Runtime,
@@ -128,6 +128,8 @@ export class StandInFunctions {
     verdict: Verdict.VERDICT_ACCEPTED,
     attempt: attempt + 1,
   });
+  /** Whether first starts are welcome. */
+  wantsStarts = true;
   /** Whether outcomes are answered. */
   answers = true;
   #streams = new Set<ServerDuplexStream<AttachRunnerRequest, AttachRunnerResponse>>();
@@ -152,7 +154,9 @@ export class StandInFunctions {
 
   /** Ends every line without a word. */
   breakLines(): void {
-    for (const stream of this.#streams) stream.destroy();
+    for (const stream of this.#streams) {
+      stream.emit('error', { code: status.UNAVAILABLE, details: 'The line broke.' });
+    }
   }
 
   cancel(inputId: string): void {
@@ -179,7 +183,10 @@ export class StandInFunctions {
           this.started.push(message.value);
           const wanted = message.value.redelivered
             ? this.verdictOf(message.value)
-            : { verdict: Verdict.VERDICT_ACCEPTED, attempt: message.value.attempt };
+            : {
+                verdict: this.wantsStarts ? Verdict.VERDICT_ACCEPTED : Verdict.VERDICT_STALE,
+                attempt: message.value.attempt,
+              };
           if (wanted) answer(wanted.verdict, wanted.attempt);
         } else if (message?.$case === 'finished') {
           this.finished.push(message.value);

@@ -70,6 +70,8 @@ const HELLO_MS = 60_000;
 const INIT_MS_MIN = 60_000;
 /** From a worker that has left, or was told to, to the end of its process. */
 const LEAVE_MS = 3_000;
+/** What an engine gets to end a container that was killed. */
+const ENGINE_MS = 10_000;
 const LOG_END_MS = 1_000;
 const LAST_WORDS_MS = 500;
 /** A result has to fit into one message to `functions`, with what stands around it. */
@@ -303,17 +305,16 @@ export class Container {
     return hadInputs;
   }
 
-  /** How it ended; what does not end by itself by now is killed. */
+  /** How it ended; what does not end by itself by now is killed. An engine that is gone is not waited for for ever. */
   async #exitSoon(exit: Promise<ContainerExit>): Promise<ContainerExit> {
     const late = setTimeout(() => void this.#killInEngine(), LEAVE_MS);
-    try {
-      return await exit;
-    } catch (error) {
+    const ended = exit.catch((error: unknown) => {
       this.#log.error({ err: error }, 'the engine does not say how a container ended');
-      return { exitCode: 137, outOfMemory: false, finishedAt: new Date() };
-    } finally {
-      clearTimeout(late);
-    }
+      return undefined;
+    });
+    const known = await Promise.race([ended, delay(LEAVE_MS + ENGINE_MS)]);
+    clearTimeout(late);
+    return known ?? { exitCode: 137, outOfMemory: false, finishedAt: new Date() };
   }
 
   async #source(): Promise<string> {
@@ -439,9 +440,9 @@ export class Container {
       // Also one that never became ready has printed why.
       this.#followOutput(id);
       await this.#killInEngine();
-      const exit = await engine.wait(id).catch(() => undefined);
-      usage.close(this.containerId, exit?.finishedAt ?? new Date());
-      this.#exited.resolve({ exit: exit ?? { exitCode: 137, outOfMemory: false }, killed: this.#killed });
+      const exit = await this.#exitSoon(engine.wait(id));
+      usage.close(this.containerId, exit.finishedAt);
+      this.#exited.resolve({ exit, killed: this.#killed });
       await Promise.race([this.#following, delay(LOG_END_MS)]);
     }
     if (id) {
@@ -516,7 +517,8 @@ export class Container {
   }
 }
 
-const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+const delay = (ms: number): Promise<undefined> =>
+  new Promise((resolve) => setTimeout(() => resolve(undefined), ms).unref());
 
 const isMissingImage = (error: unknown): error is EngineError =>
   error instanceof EngineError && error.kind === 'not_found' && error.field === 'image';

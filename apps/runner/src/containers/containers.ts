@@ -11,6 +11,8 @@ export class Containers {
   constructor(
     private readonly tools: ContainerTools,
     private readonly node: NodeFile,
+    /** The node now serves one organization only. */
+    private readonly onDedicated: () => void,
   ) {}
 
   get alive(): ReadonlySet<string> {
@@ -81,6 +83,7 @@ export class Containers {
     if (!this.node.organizationId) {
       this.node.organizationId = organizationId;
       this.node.save();
+      this.onDedicated();
     }
     return this.node.organizationId === organizationId;
   }

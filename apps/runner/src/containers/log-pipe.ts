@@ -1,12 +1,12 @@
-import type { NatsConnection } from '@nats-io/transport-node';
+import type { MsgHdrs, NatsConnection } from '@nats-io/transport-node';
 import { encodeLog, type LogMessage } from '@berth/events';
 import { linesOf } from '../domain/log-lines';
 import { logLinesDropped } from '../metrics';
 
 /** Bytes of one container that may be on their way; what it prints beyond is dropped, and counted. */
-const UNSENT_BYTES_MAX = 4 * 1024 * 1024;
+const UNSENT_BYTES_MAX = 1024 * 1024;
 /** From here on the server is asked to say that it has read what was sent. */
-const CONFIRM_BYTES = 256 * 1024;
+const CONFIRM_BYTES = 128 * 1024;
 /** Headers, subject and the client's own book-keeping of one line. */
 const LINE_BYTES = 256;
 
@@ -25,10 +25,12 @@ export class LogPipe {
   ) {}
 
   print(stream: LogMessage['stream'], bytes: Buffer, callId: string, time = new Date()): void {
-    for (const text of linesOf(bytes)) {
-      const size = text.length + LINE_BYTES;
-      if (this.#unsentBytes + size > UNSENT_BYTES_MAX) this.#dropped++;
-      else this.#publish({ ...this.of, stream, callId, time, text }, size);
+    // One piece has one subject and one set of headers, however many lines it has.
+    const { subject, headers } = encodeLog({ ...this.of, stream, callId, time, text: '' });
+    for (const line of linesOf(bytes)) {
+      const data = Buffer.from(line);
+      if (this.#unsentBytes + data.length > UNSENT_BYTES_MAX) this.#dropped++;
+      else this.#publish(subject, headers, data);
     }
     if (this.#unsentBytes > CONFIRM_BYTES) this.#confirm();
   }
@@ -39,12 +41,11 @@ export class LogPipe {
     while (this.#confirming) await this.#confirming;
   }
 
-  #publish(line: LogMessage, size: number): void {
+  #publish(subject: string, headers: MsgHdrs, data: Uint8Array): void {
     if (this.nats.isClosed()) return;
-    const { subject, headers, data } = encodeLog(line);
     try {
       this.nats.publish(subject, data, { headers });
-      this.#unsentBytes += size;
+      this.#unsentBytes += data.length + LINE_BYTES;
     } catch {
       this.#dropped++;
     }
@@ -70,6 +71,13 @@ export class LogPipe {
     const text = `… ${this.#dropped} lines were dropped: printed faster than they could be sent`;
     logLinesDropped.inc(this.#dropped);
     this.#dropped = 0;
-    this.#publish({ ...this.of, stream: 'stderr', callId: '', time: new Date(), text }, LINE_BYTES);
+    const { subject, headers, data } = encodeLog({
+      ...this.of,
+      stream: 'stderr',
+      callId: '',
+      time: new Date(),
+      text,
+    });
+    this.#publish(subject, headers, data);
   }
 }

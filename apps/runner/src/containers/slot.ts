@@ -132,7 +132,7 @@ async function fetchPayload({ functions, pulling }: SlotContext, inputId: string
   const backoff = new Backoff(50, 1000);
   while (!pulling.aborted) {
     try {
-      return (await functions.getInputPayload({ inputId }, { signal: pulling })).payload;
+      return (await functions.getInputPayload({ inputId })).payload;
     } catch (error) {
       if (error instanceof BerthError && error.kind === 'not_found') return undefined;
       await backoff.wait(pulling);

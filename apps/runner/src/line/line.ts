@@ -70,10 +70,6 @@ export class Line implements AsyncDisposable {
     this.#kept ??= this.#keep();
   }
 
-  get isOpen(): boolean {
-    return this.#stream !== undefined;
-  }
-
   /** A first delivery has begun. Nobody waits; a verdict against it is an `onUnwanted`. */
   tellStarted(started: InputStarted): void {
     const said = this.#make({ $case: 'started', value: started }, 0, ({ verdict }) => {
@@ -116,8 +112,12 @@ export class Line implements AsyncDisposable {
   room(signal: AbortSignal): Promise<void> {
     if (this.hasRoom || signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#roomWaiters.push(resolve);
-      signal.addEventListener('abort', () => resolve(), { once: true });
+      const go = () => {
+        signal.removeEventListener('abort', go);
+        resolve();
+      };
+      this.#roomWaiters.push(go);
+      signal.addEventListener('abort', go);
     });
   }
 

@@ -18,6 +18,7 @@ import { Backoff } from '../files/backoff';
 /** The fall-back, for a hint that was lost. Milliseconds. */
 const SCAN_MS = 10_000;
 const RETRY_MS = 500;
+const ANSWER_MS = 5_000;
 
 type Scheduler = Pick<ClientOf<typeof SchedulerServiceService>, 'listAssignments'>;
 
@@ -90,7 +91,7 @@ export class Reconciler {
     while (this.#again && !signal.aborted) {
       this.#again = false;
       try {
-        const { assignments } = await this.scheduler.listAssignments(this.node(), { signal });
+        const { assignments } = await this.scheduler.listAssignments(this.node(), { timeoutMs: ANSWER_MS });
         if (!signal.aborted) this.#close(assignments);
       } catch (error) {
         if (signal.aborted) return;

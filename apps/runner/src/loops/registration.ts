@@ -6,6 +6,8 @@ import type {
 import { BerthError, type ClientOf, type Logger } from '@berth/service-kit';
 import { Backoff } from '../files/backoff';
 
+const ANSWER_MS = 5_000;
+
 type Scheduler = Pick<ClientOf<typeof SchedulerServiceService>, 'registerNode' | 'heartbeat'>;
 
 /** Keeps this node known to the scheduler: registers it, says that it lives, registers it again when it is forgotten. */
@@ -53,7 +55,10 @@ export class Registration {
     let said = false;
     while (!signal.aborted) {
       try {
-        const { nodeId, heartbeatIntervalMs } = await this.scheduler.registerNode(this.node(), { signal });
+        const { nodeId, heartbeatIntervalMs } = await this.scheduler.registerNode(this.node(), {
+          timeoutMs: ANSWER_MS,
+        });
+        if (signal.aborted) return;
         this.onRegistered(nodeId);
         this.#first.resolve();
         this.#beatAfter(heartbeatIntervalMs || 5000);

@@ -42,6 +42,8 @@ const PUBLISH_MS = 5_000;
 
 export class UsageBook implements AsyncDisposable {
   #pages = new Map<string, Page>();
+  /** Ended, and the disk did not take it yet. */
+  #toClose = new Map<string, Date>();
   #flushing: Promise<void> | undefined;
   #again = false;
   #timers: NodeJS.Timeout[];
@@ -60,7 +62,7 @@ export class UsageBook implements AsyncDisposable {
     this.#timers = [
       setInterval(() => this.cutAll(), intervalMs).unref(),
       // What could not be sent is tried again; costs nothing while there is none.
-      setInterval(() => this.#hasPending() && this.#flush(), RETRY_MS).unref(),
+      setInterval(() => this.#retry(), RETRY_MS).unref(),
     ];
     if (this.#hasPending()) this.#flush();
   }
@@ -82,7 +84,9 @@ export class UsageBook implements AsyncDisposable {
   close(containerId: string, at: Date): void {
     const page = this.#pages.get(containerId);
     if (!page || page.closed) return;
-    this.#cut(page, at, true);
+    const end = this.#toClose.get(containerId) ?? at;
+    if (this.#cut(page, end, true)) this.#toClose.delete(containerId);
+    else this.#toClose.set(containerId, end);
     this.#flush();
   }
 
@@ -107,7 +111,13 @@ export class UsageBook implements AsyncDisposable {
     await this.#flushing;
   }
 
-  #cut(page: Page, at: Date, last: boolean): void {
+  #retry(): void {
+    for (const [containerId, at] of this.#toClose) this.close(containerId, at);
+    if (this.#hasPending()) this.#flush();
+  }
+
+  /** False where the disk did not take it: then nothing has changed, and nothing was told. */
+  #cut(page: Page, at: Date, last: boolean): boolean {
     // The clock may have been set back; time never runs backwards in a bill.
     const until = Math.max(at.getTime(), page.from);
     const interval = UsageInterval.fromPartial({
@@ -117,11 +127,22 @@ export class UsageBook implements AsyncDisposable {
       endedAt: new Date(until),
       last,
     });
-    page.pending.push(Buffer.from(encodeUsageEvent(interval).payload).toString('base64'));
-    page.sequence++;
-    page.from = until;
-    page.closed = last;
-    this.#write(page);
+    const encoded = Buffer.from(encodeUsageEvent(interval).payload).toString('base64');
+    const next: Page = {
+      holding: page.holding,
+      sequence: page.sequence + 1,
+      from: until,
+      closed: last,
+      pending: [...page.pending, encoded],
+    };
+    try {
+      this.#write(next);
+    } catch (error) {
+      this.log.error({ err: error, containerId: page.holding.containerId }, 'usage could not be written');
+      return false;
+    }
+    Object.assign(page, next);
+    return true;
   }
 
   #hasPending(): boolean {
