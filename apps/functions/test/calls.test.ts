@@ -95,6 +95,16 @@ test('a call runs in a container and its caller gets the result, bytes untouched
   expect(answer.phases.map(({ name }) => name)).toEqual(['queued', 'run', 'record']);
 });
 
+test('a start that is said again, as after a broken line, gets the same verdict', async () => {
+  const { functionId } = await aFunction();
+  await spawn(functionId);
+  const { input } = await runner.next(functionId);
+  const where = container();
+  for (const _ of [1, 2]) expect(await runner.started(input, where)).toMatchObject({ verdict: ACCEPTED });
+  expect(await runner.started(input, container())).toMatchObject({ verdict: STALE });
+  expect(await runner.finished(input, where, success(1))).toMatchObject({ verdict: ACCEPTED });
+});
+
 test('an outcome that overtakes the word that it began is recorded; that word is stale', async () => {
   const { functionId } = await aFunction();
   const { callId } = await spawn(functionId);

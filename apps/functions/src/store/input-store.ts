@@ -24,12 +24,13 @@ const from = (event: InputEvent): string =>
 /** The holder's word counts; the word of any other container only while nobody is known to hold the input. */
 const HELD = `(i.state = 'pending' OR (i.state = 'running' AND i.container_id = $3))`;
 
-/** `start`: it runs there. Undefined: stale, or its outcome came first. */
+/** `start`: it runs there; saying so again changes nothing. False: stale, or its outcome came first. */
 export async function markStarted(sql: Sql, on: Attempt, startedAt: Date): Promise<boolean> {
   const rows = await sql.prepared(
     'mark-started',
     `UPDATE input i SET ${to('start')}, container_id = $3, started_at = $4
-      WHERE id = $1 AND attempt = $2 AND ${from('start')} RETURNING id`,
+      WHERE id = $1 AND attempt = $2 AND (${from('start')} OR (state = 'running' AND container_id = $3))
+      RETURNING id`,
     [on.inputId, on.attempt, on.containerId, startedAt],
   );
   return rows.length > 0;
