@@ -140,6 +140,9 @@ function checkRequired(request: unknown, required: Rules['required']): void {
   }
 }
 
+/** One for all: grpc-js says `cancelled` at the end of every call, and a stack of its own would cost each of them. */
+const CALLER_GONE = new BerthError('cancelled', 'The caller went away.');
+
 const header = (metadata: Metadata, key: string): string | undefined => metadata.get(key)[0]?.toString();
 
 function guard(method: MethodShape, handler: (...args: never[]) => unknown, gate: Gate) {
@@ -173,9 +176,7 @@ function guard(method: MethodShape, handler: (...args: never[]) => unknown, gate
       });
     }
     const abort = new AbortController();
-    (call as ServerUnaryCall<unknown, unknown>).on('cancelled', () =>
-      abort.abort(new BerthError('cancelled', 'The caller went away.')),
-    );
+    (call as ServerUnaryCall<unknown, unknown>).on('cancelled', () => abort.abort(CALLER_GONE));
     return {
       principal,
       token,
@@ -272,6 +273,7 @@ export async function serveGrpc(
   const server = new Server({
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
     'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+    'grpc.enable_channelz': 0,
   });
   const names = [''];
   for (const bind of services) {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { BerthError, injectTrace, workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { composePayload, PAYLOAD_FORMAT } from '../domain/payload';
@@ -14,17 +14,19 @@ export interface Arguments {
 
 /**
  * Writes a call, once for each Idempotency-Key, and sends its input on its way. From here on it ends in one recorded
- * outcome, whatever becomes of the caller. `joined`: an earlier request made it.
+ * outcome, whatever becomes of the caller. `joined`: an earlier request made it. `durable`: it is on disk before this
+ * resolves, as it must be before a caller is told of it.
  */
 export async function accept(
   { db, relay, autoscaler, log }: Pick<Context, 'db' | 'relay' | 'autoscaler' | 'log'>,
   request: Arguments,
   call: CallContext,
+  { durable }: { durable: boolean },
 ): Promise<{ callId: string; joined: boolean }> {
   const workspaceId = workspaceOf(call);
   const { idempotencyKey } = call;
   const payload = composePayload(request.args, request.kwargs);
-  const requestHash = createHash('sha256').update(payload).digest();
+  const requestHash = hash('sha256', payload, 'buffer');
   const accepted = await acceptCall(db, {
     workspaceId,
     functionId: request.functionId,
@@ -34,6 +36,7 @@ export async function accept(
     payload,
     traceparent: injectTrace().traceparent ?? call.traceparent ?? '',
     acceptedAt: new Date(),
+    durable,
   });
   if (accepted) {
     relay.publish([accepted.outbox]).catch((error: unknown) => {

@@ -6,11 +6,15 @@ import { findCall } from '../store/call-store';
 import { accept } from './accept';
 import { callToProto } from './to-proto';
 
-/** Calls a function and waits for the outcome of the call, which goes on without its caller. */
+/**
+ * Calls a function and waits for the outcome of the call, which goes on without its caller. Nobody is told of the call
+ * before its outcome is on disk, and with that all that was written before it: so its acceptance need not wait for the
+ * disk by itself (decision 7).
+ */
 export const invokeFunction =
   (context: Context) =>
   async (request: InvokeFunctionRequest, call: CallContext): Promise<InvokeFunctionResponse> => {
-    const { callId, joined } = await accept(context, request, call);
+    const { callId, joined } = await accept(context, request, call, { durable: false });
     const ended = context.waiting.wait(callId, call.signal);
     if (joined) {
       ended.catch(() => undefined); // Not waited for when it has ended already.

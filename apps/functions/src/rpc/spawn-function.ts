@@ -9,7 +9,7 @@ import { callToProto } from './to-proto';
 export const spawnFunction =
   (context: Context) =>
   async (request: SpawnFunctionRequest, call: CallContext): Promise<SpawnFunctionResponse> => {
-    const { callId } = await accept(context, request, call);
+    const { callId } = await accept(context, request, call, { durable: true });
     const found = await findCall(context.db, workspaceOf(call), callId);
     return { functionCall: callToProto(found!) };
   };

@@ -12,6 +12,8 @@ export interface NewCall {
   payload: Buffer;
   traceparent: string;
   acceptedAt: Date;
+  /** On disk when the statement has ended; else with the next commit that is, or never when Postgres dies before. */
+  durable: boolean;
 }
 
 export interface AcceptedCall {
@@ -44,12 +46,14 @@ export async function acceptCall(sql: Sql, call: NewCall): Promise<AcceptedCall 
   });
   const headers = headersOf(message.headers);
   const [row] = await sql.prepared<{ id: string; subject: string; version: number }>(
-    'accept-call',
-    `WITH c AS (
+    call.durable ? 'accept-call' : 'accept-call-unflushed',
+    `WITH commit AS (
+       SELECT set_config('synchronous_commit', ${call.durable ? `current_setting('synchronous_commit')` : `'off'`}, true) AS mode
+     ), c AS (
        INSERT INTO call (id, workspace_id, function_id, version, idempotency_key, request_hash, created_at)
        SELECT $1, f.workspace_id, f.id, f.version, $4, $5, $10
-         FROM function f JOIN app a ON a.id = f.app_id
-        WHERE f.id = $3 AND f.workspace_id = $2 AND a.stopped_at IS NULL
+         FROM function f JOIN app a ON a.id = f.app_id, commit
+        WHERE f.id = $3 AND f.workspace_id = $2 AND a.stopped_at IS NULL AND commit.mode IS NOT NULL
        ON CONFLICT (function_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
        RETURNING id, function_id, version
      ), i AS (
@@ -183,9 +187,8 @@ export async function countAhead(sql: Sql, call: CallView): Promise<number> {
   return row!.count;
 }
 
-/** Of these calls, those that have ended. */
-export const findEnded = (sql: Sql, callIds: string[]) =>
-  sql.query<CallView>(
-    `SELECT ${CALL_VIEW} FROM input i WHERE i.call_id = ANY($1) AND i.index = 0 AND i.finished_at IS NOT NULL`,
-    [callIds],
-  );
+/** Of these calls, those that are there. */
+export const findCalls = (sql: Sql, callIds: string[]) =>
+  sql.query<CallView>(`SELECT ${CALL_VIEW} FROM input i WHERE i.call_id = ANY($1) AND i.index = 0`, [
+    callIds,
+  ]);

@@ -5,7 +5,8 @@
 import type { Database } from '@berth/database';
 import type { Bus } from '@berth/events';
 import { BerthError, type Logger } from '@berth/service-kit';
-import { findEnded, type CallView } from '../store/call-store';
+import { isFinal } from '../domain/input-state';
+import { findCalls, type CallView } from '../store/call-store';
 
 /** Core NATS, to every replica: call ids, separated by spaces. */
 const ENDED_SUBJECT = 'berth.calls.ended';
@@ -18,6 +19,7 @@ export class WaitingCallers {
   private readonly wakes = new Map<string, Set<Wake>>();
   private timer: NodeJS.Timeout | undefined;
   private unsubscribe: () => void = () => undefined;
+  private untold: string[] = [];
   private draining = false;
 
   constructor(
@@ -67,8 +69,16 @@ export class WaitingCallers {
   announce(calls: readonly CallView[]): void {
     if (calls.length === 0) return;
     for (const call of calls) this.announceHere(call);
+    // After the answers that this has woken, and one message for all that end in the same turn.
+    if (this.untold.length === 0) setImmediate(() => this.tellReplicas());
+    this.untold.push(...calls.map(({ call_id }) => call_id));
+  }
+
+  private tellReplicas(): void {
+    const callIds = this.untold;
+    this.untold = [];
     try {
-      this.bus.nats.publish(ENDED_SUBJECT, calls.map(({ call_id }) => call_id).join(' '));
+      this.bus.nats.publish(ENDED_SUBJECT, callIds.join(' '));
     } catch (error) {
       this.log.debug({ err: error }, 'other replicas find out by looking');
     }
@@ -81,8 +91,16 @@ export class WaitingCallers {
 
   private look(callIds: string[]): void {
     if (callIds.length === 0) return;
-    findEnded(this.db, callIds).then(
-      (calls) => calls.forEach((call) => this.announceHere(call)),
+    findCalls(this.db, callIds).then(
+      (calls) => {
+        const vanished = new Set(callIds);
+        for (const call of calls) {
+          vanished.delete(call.call_id);
+          if (isFinal(call.state)) this.announceHere(call);
+        }
+        // Accepted, not yet on disk, and lost with a Postgres that died: nobody was told of it.
+        for (const callId of vanished) for (const wake of this.wakes.get(callId) ?? []) wake(lost());
+      },
       (error: unknown) => this.log.debug({ err: error }, 'could not look for ended calls: trying again soon'),
     );
   }
@@ -95,6 +113,8 @@ export class WaitingCallers {
     for (const wakes of [...this.wakes.values()]) for (const wake of [...wakes]) wake(stopping());
   }
 }
+
+const lost = () => new BerthError('unavailable', 'The database lost this call as it came: send it again.');
 
 const stopping = () =>
   new BerthError('unavailable', 'The functions service stops: ask again under the same Idempotency-Key.');
