@@ -35,6 +35,8 @@ export async function createPlatform() {
     BERTH_DATA_DIR: dataDir,
     BERTH_HTTP_PORT: String(httpPort),
     BERTH_GRPC_PORT: String(grpcPort),
+    // What is measured is a start, not the wait for a container before it to make room.
+    BERTH_NODE_CPUS: '64',
   };
   return {
     dataDir,
