@@ -11,9 +11,10 @@ import {
 } from '@berth/contracts/functions/v1/functions';
 import { ContainerState } from '@berth/contracts/scheduler/v1/scheduler';
 import { newId, type Database } from '@berth/database';
-import { encodeCapacityShort } from '@berth/events';
+import { createRelay, encodeCapacityShort } from '@berth/events';
 import type { CallContext, ClientOf, RunningService } from '@berth/service-kit';
 import { eventually, testBed, type TestBed } from '@berth/testing';
+import { Repair } from '../src/loops/repair';
 import { functions } from '../src/service';
 import { grantRedelivery, listLongPending, reclaimContainer } from '../src/store/input-store';
 import { failure, RunnerLine, success } from './runner-line';
@@ -348,8 +349,6 @@ test('an input that the queue lost is found', async () => {
     (await listLongPending(db, new Date(), '', 1000)).some((each) => each.function_id === functionId),
   );
   await bed.bus.manager.streams.purge('BERTH_INPUTS', { filter: `berth.inputs.${functionId}.>` });
-  const { Repair } = await import('../src/loops/repair');
-  const { createRelay } = await import('@berth/events');
   const log = { warn: () => undefined, info: () => undefined, debug: () => undefined } as never;
   const relay = createRelay(db, bed.bus, 'berth_functions', log);
   const repair = new Repair({ db, bus: bed.bus, relay, log } as never);

@@ -8,7 +8,8 @@
  *
  * A message that was taken is *held* until it is acknowledged or given back: the queue is told every few seconds that
  * it is being worked on. A queue that lost its memory may deliver a held message again; then the new delivery is
- * joined to the old, and the input does not run twice.
+ * joined to the old, and the input does not run twice. A retry has the same subject and is another message: it names
+ * another attempt.
  */
 import { createInbox, type Msg, type Subscription } from '@nats-io/transport-node';
 import {
@@ -53,6 +54,10 @@ export interface InputQueue extends AsyncDisposable {
   /** Where one slot of a container of this function version takes its inputs. */
   openSlot(functionId: string, version: number): SlotQueue;
 }
+
+/** One attempt of one input: deliveries of it are the same message. */
+const identityOf = ({ subject, headers }: Pick<ReceivedMessage, 'subject' | 'headers'>): string =>
+  `${subject} ${headers?.get('Berth-Attempt')}`;
 
 export function openInputQueue(bus: Bus, log: Logger): InputQueue {
   const held = new Map<string, Held>();
@@ -99,7 +104,7 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
       this.headers = message.headers;
       this.redelivered = deliveriesOf(message.reply!) > 1;
       this.#deliveries = [message];
-      held.set(this.subject, this);
+      held.set(identityOf(this), this);
     }
 
     join(message: Msg): void {
@@ -120,8 +125,8 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
     }
 
     #end(word: Uint8Array): void {
-      if (held.get(this.subject) !== this) return;
-      held.delete(this.subject);
+      if (held.get(identityOf(this)) !== this) return;
+      held.delete(identityOf(this));
       this.say(word);
     }
   }
@@ -204,7 +209,7 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
       const code = message.headers?.code ?? 0;
       if (code !== 0) return this.#hearStatus(code, message.headers!.description);
       if (!message.reply) return;
-      const earlier = held.get(message.subject);
+      const earlier = held.get(identityOf(message));
       if (earlier) {
         earlier.join(message);
         return this.askAgain();
