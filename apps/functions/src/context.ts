@@ -46,7 +46,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   stack.defer(() => relay.stop());
   const waiting = new WaitingCallers(db, bus, log);
   const lines = new RunnerLines(bus, log);
-  const autoscaler = new Autoscaler({ db, scheduler, waiting, log });
+  const autoscaler = new Autoscaler({ db, scheduler, waiting, lines, log });
   const opened = stack.move();
   return {
     db,

@@ -2,7 +2,8 @@ import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions
 import type { Consumption } from '@berth/events';
 import { defineService, implement, type ServiceModule } from '@berth/service-kit';
 import { createContext } from './context';
-import { consumeCapacityEvents, consumeContainerEvents } from './loops/container-events';
+import { consumeContainerEvents } from './loops/container-events';
+import { hearOfShortRoom } from './loops/short-room';
 import { Repair } from './loops/repair';
 import { attachRunner } from './rpc/attach-runner';
 import { cancelFunctionCall } from './rpc/cancel-function-call';
@@ -29,7 +30,8 @@ export const functions: ServiceModule = defineService(
     const context = await createContext(base);
     const { db, relay, waiting, lines, autoscaler, stopping } = context;
     const repair = new Repair(context);
-    let events: Consumption[] = [];
+    let containerEvents: Consumption | undefined;
+    let stopHearing = () => {};
     return {
       services: [
         implement(FunctionsServiceService, {
@@ -58,7 +60,8 @@ export const functions: ServiceModule = defineService(
         lines.start();
         autoscaler.start();
         repair.start();
-        events = await Promise.all([consumeContainerEvents(context), consumeCapacityEvents(context)]);
+        stopHearing = hearOfShortRoom(context);
+        containerEvents = await consumeContainerEvents(context);
       },
       async drain() {
         waiting.drain();
@@ -66,7 +69,8 @@ export const functions: ServiceModule = defineService(
         lines.stop();
       },
       async [Symbol.asyncDispose]() {
-        await Promise.all(events.map((each) => each.stop()));
+        stopHearing();
+        await containerEvents?.stop();
         await Promise.all([autoscaler.stop(), repair.stop()]);
         await context[Symbol.asyncDispose]();
       },

@@ -80,6 +80,8 @@ describe('definitions', () => {
   test.each<[string[], string[]]>([
     [['h100'], ['H100']],
     [['H100:1'], ['H100']],
+    [['rtx-4090:2'], ['RTX-4090:2']],
+    [['A10G'], ['A10G']],
     [
       ['H100:4', 'any'],
       ['H100:4', 'any'],
@@ -161,9 +163,11 @@ describe('pools', () => {
     scaledownMs: 60_000,
     current: true,
     wish: 0,
+    alive: change.wish ?? 0,
     neededAt: 0,
     failures: 0,
     failedAt: 0,
+    failedByUser: false,
     yields: false,
     ...change,
   });
@@ -186,8 +190,37 @@ describe('pools', () => {
     ['superseded and idle', { wish: 3, current: false, neededAt: NOW }, 0],
     ['superseded and still in use', { wish: 3, open: 2, current: false, neededAt: NOW }, 3],
     ['resting after failures', { open: 2, failures: 3, failedAt: NOW - 3000 }, 0],
+    ['resting, and a container is gone', { open: 2, wish: 2, alive: 1, failures: 3, failedAt: NOW - 10 }, 1],
+    [
+      'what it loads is to blame, and a call asks',
+      { open: 1, failures: 9, failedAt: NOW, failedByUser: true },
+      1,
+    ],
+    [
+      'what it loads is to blame, for a minimum',
+      { minContainers: 1, failures: 9, failedAt: NOW, failedByUser: true },
+      0,
+    ],
+    [
+      'what it loads is to blame, and others run',
+      { open: 2, wish: 1, failures: 9, failedAt: NOW, failedByUser: true },
+      1,
+    ],
+    ['a container is gone and needed', { open: 2, wish: 2, alive: 1, neededAt: NOW }, 2],
+    ['a container is gone and was idle', { wish: 3, alive: 2, neededAt: NOW }, 2],
     ['rested after failures', { open: 2, failures: 3, failedAt: NOW - 4000 }, 2],
   ])('%s', (_, change, wish) => expect(decidePool(facts(change), NOW).wish).toBe(wish));
+
+  test.each<[string, Partial<PoolFacts>, boolean]>([
+    ['nothing changes', { open: 1, wish: 1 }, false],
+    ['more are needed', { open: 2, wish: 1 }, true],
+    ['one that is needed is gone: the same number again', { open: 1, wish: 1, alive: 0 }, true],
+    ['one that is gone was idle: fewer', { wish: 2, alive: 1, neededAt: NOW }, true],
+    ['nobody knows how many there are', { open: 1, wish: 1, alive: undefined }, true],
+    ['nobody knows, and it rests', { open: 1, wish: 1, alive: undefined, failures: 1, failedAt: NOW }, false],
+  ])('the scheduler hears of it: %s: %s', (_, change, tell) =>
+    expect(decidePool(facts(change), NOW).tell).toBe(tell),
+  );
 
   test('the longest unneeded yield first, and no more than is asked for', () => {
     const pool = (name: string, wish: number, needed: number, neededAt: number) => ({

@@ -19,6 +19,7 @@ import { encodeLog } from '@berth/events';
 import type { CallContext, ClientOf } from '@berth/service-kit';
 import { ask, eventually, testBed, type TestBed } from '@berth/testing';
 import { functions } from '../src/service';
+import { RunnerLine, success } from './runner-line';
 import { SchedulerStandIn, syncStandIn, workspaceStandIn } from './stand-ins';
 
 type Client = ClientOf<typeof FunctionsServiceService>;
@@ -128,6 +129,7 @@ describe('apps', () => {
   test('a stopped app takes no functions and no calls, and stopping it again changes nothing', async () => {
     const { app, functionId } = await aFunction();
     const { functionCall } = await spawn(functionId);
+    await eventually(() => scheduler.wishOf(functionId)?.containers === 1);
     await client.stopApp({ appId: app.appId }, { for: owner });
     await client.stopApp({ appId: app.appId }, { for: owner });
     expect((await client.getApp({ appId: app.appId }, { for: owner })).app?.state).toBe(
@@ -158,6 +160,15 @@ describe('functions', () => {
     expect(updated.function).toMatchObject({ functionId, version: 2, memory: 512 });
     expect(repeated.function).toEqual(updated.function);
     expect((await client.getFunction({ functionId }, { for: owner })).function).toEqual(updated.function);
+    // What is as it was makes no version: the source is the same tree, given by its id.
+    const same = FunctionDefinition.fromPartial({
+      ...aDefinition,
+      files: {},
+      source: updated.function!.source,
+      memory: 512,
+    });
+    const again = await client.updateFunction({ functionId, definition: same }, { for: owner });
+    expect(again.function).toEqual(updated.function);
   });
 
   test('source is given inline or as a tree, and the handler is in it', async () => {
@@ -242,6 +253,28 @@ describe('calls', () => {
     const first = await page('');
     const second = await page(first.nextCursor);
     expect([...first.data, ...second.data].map(({ callId }) => callId)).toEqual(made.reverse());
+  });
+
+  test('a page of calls with large results is as short as it must be, and the next goes on', async () => {
+    const { functionId } = await aFunction();
+    const runner = await RunnerLine.attach(bed);
+    const made = [];
+    for (let index = 0; index < 3; index++) {
+      made.push((await spawn(functionId)).functionCall!.callId);
+      const { input, ack } = await runner.next(functionId);
+      await runner.finished(input, newId('ta'), success('x'.repeat(12 * 1024 * 1024)));
+      ack();
+    }
+    await runner.end();
+    const listed: string[] = [];
+    let cursor = '';
+    do {
+      const request = ListInvocationsRequest.fromPartial({ functionId, cursor });
+      const page = await client.listInvocations(request, { for: owner });
+      listed.push(...page.data.map(({ callId }) => callId));
+      cursor = page.nextCursor;
+    } while (cursor);
+    expect(listed).toEqual(made.reverse());
   });
 
   test('a cancelled call is terminated, stays so, and leaves the queue', async () => {

@@ -1,5 +1,11 @@
 import type { Database, Sql } from '@berth/database';
-import { assignmentSubject, encodeContainerEvent, type OutboxRow, type Relay } from '@berth/events';
+import {
+  assignmentSubject,
+  encodeContainerEvent,
+  type OutboxRow,
+  type Relay,
+  type ShortRoom,
+} from '@berth/events';
 import type { Logger } from '@berth/service-kit';
 import { isFinal } from './domain/container-state';
 import { containerStates, placementSeconds } from './metrics';
@@ -15,8 +21,8 @@ export interface Change {
   say(ids: readonly string[]): void;
   /** The same, and their nodes are told that they have something to do. */
   tell(ids: readonly string[]): void;
-  /** An event that is not about one container. */
-  announce(message: Message): void;
+  /** Room that others hold is short: said after the commit, to whoever listens. */
+  shortOf(short: ShortRoom): void;
 }
 
 export interface Changes {
@@ -36,9 +42,10 @@ interface Parts {
   log: Logger;
   /** A container ended: there may be room. */
   onRoom: () => void;
+  sayShort: (short: ShortRoom) => void;
 }
 
-export function createChanges({ db, relay, clock, log, onRoom }: Parts): Changes {
+export function createChanges({ db, relay, clock, log, onRoom, sayShort }: Parts): Changes {
   const publishing = new Set<Promise<void>>();
 
   const publish = (rows: OutboxRow[]) => {
@@ -53,25 +60,25 @@ export function createChanges({ db, relay, clock, log, onRoom }: Parts): Changes
     async change(work) {
       const said = new Set<string>();
       const told = new Set<string>();
-      const announced: Message[] = [];
+      let short: ShortRoom | undefined;
       const done = await db.transact(async (tx) => {
         const result = await work({
           tx,
           now: clock(),
           say: (ids) => ids.forEach((id) => said.add(id)),
           tell: (ids) => ids.forEach((id) => said.add(id) && told.add(id)),
-          announce: (message) => announced.push(message),
+          shortOf: (what) => (short = what),
         });
         const changed = said.size === 0 ? [] : await viewContainers(tx, [...said]);
         // Nodes first: a container that starts is what somebody waits for.
         const messages = [
           ...changed.filter(({ id }) => told.has(id)).flatMap(hint),
           ...changed.map((view) => encodeContainerEvent(containerToProto(view))),
-          ...announced,
         ];
         return { result, changed, rows: await writeOutbox(tx, messages) };
       });
       if (done.rows.length > 0) publish(done.rows);
+      if (short) sayShort(short);
       for (const view of done.changed) count(view);
       if (done.changed.some(({ state }) => isFinal(state))) onRoom();
       return done.result;

@@ -1,5 +1,5 @@
 import { openDatabase, type Database } from '@berth/database';
-import { createRelay, openBus, type Relay } from '@berth/events';
+import { createRelay, encodeShortRoom, openBus, SHORT_ROOM, type Relay } from '@berth/events';
 import type { Base } from '@berth/service-kit';
 import { createChanges, type Changes } from './change';
 import { readSchedulerConfig } from './config';
@@ -40,7 +40,16 @@ export async function createContext({ env, log }: Base, overrides: Overrides = {
   const bus = stack.use(await openBus(natsUrl, 'scheduler'));
   const relay = createRelay(db, bus, schema.schema, log);
   stack.defer(() => relay.stop());
-  const { change, settle } = createChanges({ db, relay, clock, log, onRoom: () => placement.wake() });
+  const { change, settle } = createChanges({
+    db,
+    relay,
+    clock,
+    log,
+    onRoom: () => placement.wake(),
+    sayShort: (short) => {
+      if (!bus.nats.isClosed()) bus.nats.publish(SHORT_ROOM, encodeShortRoom(short));
+    },
+  });
   stack.defer(settle);
 
   const parts = { db, change, clock, log, ...(everyMs === undefined ? {} : { everyMs }) };

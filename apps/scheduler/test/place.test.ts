@@ -41,20 +41,21 @@ const placesOf = (plan: Plan) =>
   Object.fromEntries(plan.placements.map(({ containerId, nodeId }) => [containerId, nodeId]));
 const cardsOf = (plan: Plan, containerId: string) =>
   plan.placements.find((placement) => placement.containerId === containerId)?.deviceIds;
-const awaitsRoom = (nodes: NodeSnapshot[], wanted: Waiting) => place(nodes, [wanted]).waiting[0]?.awaitsRoom;
+const awaited = (nodes: NodeSnapshot[], wanted: Waiting) => place(nodes, [wanted]).waiting[0]?.awaits;
 const reasonOf = (nodes: NodeSnapshot[], wanted: Waiting) => place(nodes, [wanted]).waiting[0]?.reason;
 
-test('what waits only for room is told from what no node can run', () => {
-  const full = [aNode('n', { millicoresFree: 0, gpus: ['-H100'] })];
-  expect(awaitsRoom(full, aContainer('a'))).toBe(true);
-  expect(awaitsRoom(full, aContainer('a', { gpu: ['H100'] }))).toBe(true);
-  expect(awaitsRoom(full, aContainer('a', { gpu: ['B200'] }))).toBe(false);
-  expect(awaitsRoom(full, aContainer('a', { millicores: 1_000_000 }))).toBe(false);
-  expect(awaitsRoom(full, aContainer('a', { organizationId: 'or-2' }))).toBe(true);
-  expect(
-    awaitsRoom([aNode('n', { organizationId: 'or-1' })], aContainer('a', { organizationId: 'or-2' })),
-  ).toBe(false);
-  expect(awaitsRoom([], aContainer('a'))).toBe(false);
+test('what waits only for room says which, and what no node can run awaits none', () => {
+  const full = [aNode('n', { millicoresFree: 0, gpus: ['-H100', 'A10'] })];
+  expect(awaited(full, aContainer('a'))).toBe('cores');
+  expect(awaited(full, aContainer('a', { gpu: ['H100'] }))).toBe('cards');
+  expect(awaited(full, aContainer('a', { gpu: ['A10'] }))).toBe('cores');
+  expect(awaited(full, aContainer('a', { gpu: ['H100', 'A10'] }))).toBe('cores');
+  expect(awaited(full, aContainer('a', { gpu: ['B200'] }))).toBeUndefined();
+  expect(awaited(full, aContainer('a', { millicores: 1_000_000 }))).toBeUndefined();
+  expect(awaited(full, aContainer('a', { organizationId: 'or-2' }))).toBe('cores');
+  const foreign = [aNode('n', { organizationId: 'or-1' })];
+  expect(awaited(foreign, aContainer('a', { organizationId: 'or-2' }))).toBeUndefined();
+  expect(awaited([], aContainer('a'))).toBeUndefined();
 });
 
 describe('where it goes', () => {

@@ -2,11 +2,11 @@ import type { Container } from '@berth/contracts/scheduler/v1/scheduler';
 import { drift, newId } from '@berth/database';
 import {
   assignmentSubject,
-  CAPACITY_SHORT,
   consume,
   CONTAINER_EVENTS,
-  decodeCapacityShort,
   decodeContainerEvent,
+  decodeShortRoom,
+  SHORT_ROOM,
 } from '@berth/events';
 import { createLogger } from '@berth/service-kit';
 import { eventually } from '@berth/testing';
@@ -151,10 +151,10 @@ describe('a wish', () => {
     const tenant = aTenant();
     const node = await platform.node(tenant, { gpus: ['H100'] });
     const owners = [anOwner(tenant, { gpu: ['H100'] }), anOwner(tenant, { gpu: ['H100'] })];
-    const short = platform.bed.bus.nats.subscribe(CAPACITY_SHORT, { max: 1 })[Symbol.asyncIterator]().next();
+    const short = platform.bed.bus.nats.subscribe(SHORT_ROOM, { max: 1 })[Symbol.asyncIterator]().next();
     const wishes = await Promise.all(owners.map((owner) => platform.wish(owner, 1, 1)));
     const both = wishes.flat();
-    expect(decodeCapacityShort((await short).value.json())).toEqual({ containers: expect.any(Number) });
+    expect(decodeShortRoom((await short).value.data)).toEqual({ containers: 0, withCards: 1 });
     expect(statesOf(both).sort()).toEqual([STATE.pending, STATE.assigned]);
     const winner = both.find(({ state }) => state === STATE.assigned)!;
     const waiting = both.find(({ state }) => state === STATE.pending)!;

@@ -26,6 +26,9 @@ export function readPage(
   return { limit, after };
 }
 
+/** The cursor of the page that begins after this key. */
+export const cursorAfter = (key: string): string => Buffer.from(key).toString('base64url');
+
 /** Cuts `limit + 1` rows into a page, and says where the next one begins: empty on the last page. */
 export function cutPage<T>(
   rows: T[],
@@ -34,6 +37,6 @@ export function cutPage<T>(
 ): { data: T[]; nextCursor: string } {
   const data = rows.slice(0, limit);
   const last = data.at(-1);
-  const nextCursor = rows.length > limit && last ? Buffer.from(key(last)).toString('base64url') : '';
+  const nextCursor = rows.length > limit && last ? cursorAfter(key(last)) : '';
   return { data, nextCursor };
 }

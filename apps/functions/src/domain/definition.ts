@@ -118,6 +118,34 @@ function checkEnv(env: Readonly<Record<string, string>>): Record<string, string>
   return { ...env };
 }
 
+/** Whether two definitions are the same in every part. */
+export function isSameDefinition(one: Definition, other: Definition): boolean {
+  const parts = (definition: Definition) => [
+    definition.runtime,
+    definition.handler,
+    definition.image,
+    definition.gpu,
+    definition.cpu,
+    definition.memory,
+    definition.timeout,
+    definition.retries,
+    definition.min_containers,
+    definition.max_containers,
+    Object.entries(definition.env).sort(),
+    definition.scaledown_window,
+  ];
+  return JSON.stringify(parts(one)) === JSON.stringify(parts(other));
+}
+
+/** What the files of a function's source may come to; each node that runs it keeps a copy. Bytes. */
+const SOURCE_BYTES_MAX = 1024 ** 3;
+
+/** Errors: `invalid` with the field `source`. */
+export function checkSourceSize(bytes: number): void {
+  if (bytes <= SOURCE_BYTES_MAX) return;
+  throw refuse('source', `holds files of ${bytes} bytes, and at most ${SOURCE_BYTES_MAX} are taken`);
+}
+
 const NODE_EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
 
 /**

@@ -26,3 +26,18 @@ export const lostTooOften = (): InputError => ({
   type: 'infrastructure',
   message: `It was begun ${ATTEMPTS_MAX} times and its container was lost each time. Look at berth node list, then call again.`,
 });
+
+const TYPE_LENGTH_MAX = 256;
+const MESSAGE_LENGTH_MAX = 64 * 1024;
+const TRACEBACK_LENGTH_MAX = 256 * 1024;
+
+/** User code's own words may be of any length, and hold what no text of Postgres can: NUL, and halves of characters. */
+const readable = (text: string, lengthMax: number): string =>
+  text.slice(0, lengthMax).replaceAll('\0', '\ufffd').toWellFormed();
+
+/** An error as it can be kept. */
+export const readableError = ({ type, message, traceback }: InputError): InputError => ({
+  type: readable(type, TYPE_LENGTH_MAX),
+  message: readable(message, MESSAGE_LENGTH_MAX),
+  ...(traceback === undefined ? {} : { traceback: readable(traceback, TRACEBACK_LENGTH_MAX) }),
+});

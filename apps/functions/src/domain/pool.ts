@@ -11,11 +11,15 @@ export interface PoolFacts {
   current: boolean;
   /** Containers wished for now. */
   wish: number;
+  /** Of these, how many there are; undefined when nobody knows. */
+  alive: number | undefined;
   /** When as many containers as are wished for were last needed. */
   neededAt: number;
-  /** Containers that failed in a row before they were ready, for no fault of the user's. */
+  /** Containers that failed in a row before they were ready. */
   failures: number;
   failedAt: number;
+  /** The last of them failed by what it loads. */
+  failedByUser: boolean;
   /** Others wait for the room that idle containers hold. */
   yields: boolean;
 }
@@ -23,8 +27,8 @@ export interface PoolFacts {
 export interface PoolDecision {
   wish: number;
   neededAt: number;
-  /** When to decide anew though nothing happens; undefined: not before something does. */
-  againAt: number | undefined;
+  /** The scheduler has to hear of it, though the number may be the same: containers are gone. */
+  tell: boolean;
 }
 
 const BACKOFF_FIRST_MS = 1000;
@@ -64,19 +68,27 @@ export function choosePoolsToYield<P extends { wish: number; needed: number; nee
 
 /**
  * Grows at once, shrinks late: a container is kept for the scale-down window after it was last needed, unless others
- * wait for its room. A version that was superseded, or whose app stopped, keeps no minimum; its open inputs still get
- * containers.
+ * wait for its room; one that is gone is replaced when it is needed. A version that was superseded, or whose app stopped,
+ * keeps no minimum; its open inputs still get containers.
+ *
+ * After containers that failed to start nothing is added for a while. What fails by what it loads ends the calls that
+ * wait for it, so a new call tries at once and is told at once; a minimum does not.
  */
 export function decidePool(facts: PoolFacts, now: number): PoolDecision {
-  const { open, slots, wish, neededAt, scaledownMs, current } = facts;
+  const { open, wish, alive, neededAt, scaledownMs, current } = facts;
   const needed = neededContainers(facts);
+  const held = Math.min(wish, alive ?? wish);
 
-  const restsUntil = facts.failedAt + backoffMs(facts.failures);
-  if (needed > wish && restsUntil > now) return { wish, neededAt, againAt: restsUntil };
-
-  if (needed >= wish) return { wish: needed, neededAt: now, againAt: undefined };
+  const askedByCalls = facts.failedByUser && open > 0 && held === 0;
+  const rests = facts.failedAt + backoffMs(facts.failures) > now && !askedByCalls;
+  const told = (decided: number, at: number): PoolDecision => ({
+    wish: decided,
+    neededAt: at,
+    tell: decided !== wish || decided > held || (alive === undefined && decided > 0 && !rests),
+  });
+  if (needed > held) return rests ? told(held, neededAt) : told(needed, now);
+  if (needed === held) return told(held, now);
   // Nothing will ever call a version that is not current again, once what it has is done.
   const keptUntil = !facts.yields && (current || open > 0) ? neededAt + scaledownMs : now;
-  if (keptUntil <= now) return { wish: needed, neededAt: now, againAt: undefined };
-  return { wish, neededAt, againAt: keptUntil };
+  return keptUntil > now ? told(held, neededAt) : told(needed, now);
 }

@@ -7,7 +7,7 @@ import { Verdict, type InputFinished, type InputStarted } from '@berth/contracts
 import { BerthError } from '@berth/service-kit';
 import type { Context } from '../context';
 import { PAYLOAD_BYTES_MAX } from '../domain/payload';
-import type { InputError } from '../domain/outcome';
+import { readableError, type InputError } from '../domain/outcome';
 import {
   endedAmong,
   grantRedelivery,
@@ -91,10 +91,7 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
 /** The error in an outcome; undefined for a success that can be kept. */
 function failureOf(outcome: InputFinished['outcome']): InputError | undefined {
   if (!outcome) throw new BerthError('invalid', 'finished has no outcome.', { field: 'outcome' });
-  if (outcome.$case === 'failure') {
-    const { type, message, traceback } = outcome.value;
-    return { type, message, ...(traceback === undefined ? {} : { traceback }) };
-  }
+  if (outcome.$case === 'failure') return readableError(outcome.value);
   if (outcome.value.payload.length <= PAYLOAD_BYTES_MAX) return undefined;
   return {
     type: 'result_invalid',

@@ -3,8 +3,9 @@
  * Postgres, where replicas decide one after the other; memory only says when a look is worth its while, so that a
  * call to a warm function costs none. A slow scan finds what a process that died left undecided.
  */
-import { SetWishRequest, type Container } from '@berth/contracts/scheduler/v1/scheduler';
+import { ListContainersRequest, SetWishRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import type { Database } from '@berth/database';
+import type { ShortRoom } from '@berth/events';
 import type { Logger } from '@berth/service-kit';
 import { choosePoolsToYield, decidePool, neededContainers } from '../domain/pool';
 import { findVersion } from '../store/function-store';
@@ -19,12 +20,15 @@ import {
   type PoolKey,
 } from '../store/pool-store';
 import type { CallView } from '../store/call-store';
+import type { Scheduler } from '../context';
+import type { RunnerLines } from '../line/runner-lines';
 import type { WaitingCallers } from '../waiting/waiting-callers';
 import { INPUTS_PER_CONTAINER, specOf } from './container-spec';
 
 interface Parts {
   db: Database;
-  scheduler: { setWish(request: SetWishRequest): Promise<{ containers: Container[] }> };
+  scheduler: Pick<Scheduler, 'setWish' | 'listContainers'>;
+  lines: RunnerLines;
   waiting: WaitingCallers;
   log: Logger;
 }
@@ -32,18 +36,19 @@ interface Parts {
 /** What this process remembers of a pool since it last decided about it. */
 interface Memory {
   key: PoolKey;
-  /** Inputs that it has containers for. */
+  /** Inputs that it has containers for, and the most that it may have them for. */
   capacity: number;
+  capacityMax: number;
   /** Open inputs as far as this process knows. */
   open: number;
-  /** A container of it ended, or this process has just started: the scheduler is told the wish anew. */
+  /** A container of it ended, or this process has just started. */
   refill: boolean;
   /** Others wait for room: idle containers go before their time. */
   yields: boolean;
+  /** Containers as the scheduler last named them, less those that have ended; undefined before it did. */
+  containers: Set<string> | undefined;
   deciding: Promise<void> | undefined;
   again: boolean;
-  /** Containers as the scheduler last named them, oldest first. */
-  containers: string[];
 }
 
 const SCAN_MS = 2000;
@@ -73,7 +78,7 @@ export class Autoscaler {
   accepted(functionId: string, version: number): void {
     const memory = this.memoryOf({ functionId, version });
     memory.open++;
-    if (memory.open > memory.capacity) this.decide(memory);
+    if (memory.open > memory.capacity && memory.capacity < memory.capacityMax) this.decide(memory);
   }
 
   /** Inputs have ended. */
@@ -84,16 +89,23 @@ export class Autoscaler {
     }
   }
 
-  /** Something happened that may change what a pool should have. `refill`: one of its containers is gone. */
-  consider(functionId: string, version: number, { refill = false, yields = false } = {}): void {
+  /** Something happened that may change what a pool should have. */
+  consider(functionId: string, version: number, { yields = false } = {}): void {
     const memory = this.memoryOf({ functionId, version });
-    memory.refill ||= refill;
     memory.yields ||= yields;
     this.decide(memory);
   }
 
-  /** So many containers wait for room: idle ones go before their time, the longest unneeded first. */
-  async yieldIdle(containers: number): Promise<void> {
+  /** One of its containers is gone: it is replaced where it is needed. */
+  containerEnded(functionId: string, version: number, containerId: string): void {
+    const memory = this.memoryOf({ functionId, version });
+    memory.containers?.delete(containerId);
+    memory.refill = true;
+    this.decide(memory);
+  }
+
+  /** Containers wait for room: idle ones that hold it go before their time, the longest unneeded first. */
+  async yieldIdle({ containers, withCards }: ShortRoom): Promise<void> {
     const holding = (await listHolding(this.parts.db)).map((row) => ({
       ...row,
       neededAt: row.needed_at.getTime(),
@@ -105,9 +117,15 @@ export class Autoscaler {
         current: row.current,
       }),
     }));
-    for (const { function_id, version } of choosePoolsToYield(holding, containers)) {
-      this.consider(function_id, version, { yields: true });
-    }
+    const chosen = [
+      ...choosePoolsToYield(holding, containers),
+      // A container without cards has none to give.
+      ...choosePoolsToYield(
+        holding.filter(({ holds_cards }) => holds_cards),
+        withCards,
+      ),
+    ];
+    for (const { function_id, version } of chosen) this.consider(function_id, version, { yields: true });
   }
 
   private memoryOf(key: PoolKey): Memory {
@@ -117,12 +135,13 @@ export class Autoscaler {
       memory = {
         key,
         capacity: 0,
+        capacityMax: Infinity,
         open: 0,
         refill: true,
         yields: false,
+        containers: undefined,
         deciding: undefined,
         again: false,
-        containers: [],
       };
       this.pools.set(name, memory);
     }
@@ -147,21 +166,24 @@ export class Autoscaler {
   }
 
   private async decideOnce(memory: Memory): Promise<void> {
-    const { db, waiting } = this.parts;
+    const { db } = this.parts;
     const { key } = memory;
     const version = await findVersion(db, key.functionId, key.version);
     if (!version) return;
-    if (version.app_stopped) waiting.announce(await terminateVersion(db, key.functionId, key.version));
+    if (version.app_stopped) await this.terminate(key);
 
+    memory.capacityMax = version.max_containers * INPUTS_PER_CONTAINER;
     const now = Date.now();
     const { refill, yields } = memory;
     memory.refill = false;
     memory.yields = false;
     const decided = await db
       .transact(async (tx) => {
-        const pool = await lockPool(tx, key);
+        const pool = await lockPool(tx, key, memory.capacityMax + 1);
         if (!pool) return undefined;
-        const { wish, neededAt } = decidePool(
+        // Nothing was ever wished for: nothing is there.
+        if (pool.revision === '0') memory.containers ??= new Set();
+        const { wish, neededAt, tell } = decidePool(
           {
             open: pool.open,
             slots: INPUTS_PER_CONTAINER,
@@ -170,21 +192,21 @@ export class Autoscaler {
             scaledownMs: version.scaledown_window * 1000,
             current: version.current,
             wish: pool.wish,
+            alive: refill ? memory.containers?.size : pool.wish,
             neededAt: pool.needed_at.getTime(),
             failures: pool.failures,
             failedAt: pool.failed_at.getTime(),
+            failedByUser: pool.failed_by_user,
             yields,
           },
           now,
         );
-        const tell = wish !== pool.wish || (refill && wish > 0);
         const noted = Math.abs(neededAt - pool.needed_at.getTime()) < NEEDED_AT_GRAIN_MS;
         const revision =
           tell || !noted
             ? await writeWish(tx, key, { wish, neededAt: new Date(neededAt), tell })
             : BigInt(pool.revision);
-        const heard = revision === BigInt(pool.heard_revision);
-        return { wish, revision, heard, open: pool.open, shrinks: wish < pool.wish };
+        return { wish, revision, heard: revision === BigInt(pool.heard_revision), open: pool.open };
       })
       .catch((error: unknown) => {
         memory.refill ||= refill;
@@ -195,29 +217,48 @@ export class Autoscaler {
     memory.open = decided.open;
     memory.capacity = decided.wish * INPUTS_PER_CONTAINER;
     if (!decided.heard) await this.tell(memory, version, decided);
+    // It rests, and nobody knows yet how many containers there are.
+    else memory.refill ||= refill && memory.containers === undefined;
     if (decided.wish === 0 && decided.open === 0 && !memory.again) {
       this.pools.delete(nameOf(key.functionId, key.version));
     }
   }
 
+  /** What was accepted while the app was being stopped. */
+  private async terminate({ functionId, version }: PoolKey): Promise<void> {
+    const { db, waiting, lines } = this.parts;
+    const terminated = await terminateVersion(db, functionId, version);
+    waiting.announce(terminated);
+    lines.cancel(terminated.map(({ input_id }) => input_id));
+  }
+
   private async tell(
     memory: Memory,
     version: Parameters<typeof specOf>[0],
-    { wish, revision, shrinks }: { wish: number; revision: bigint; shrinks: boolean },
+    { wish, revision }: { wish: number; revision: bigint },
   ): Promise<void> {
     const { db, scheduler } = this.parts;
-    const busy = shrinks ? new Set(await listBusy(db, memory.key)) : new Set();
+    const known = memory.containers ?? (await this.liveContainers(memory.key));
+    const busy = wish < known.size ? new Set(await listBusy(db, memory.key)) : new Set();
     const { containers } = await scheduler.setWish(
       SetWishRequest.fromPartial({
         owner: nameOf(memory.key.functionId, memory.key.version),
         spec: specOf(version),
         containers: wish,
         revision,
-        idle: shrinks ? memory.containers.filter((id) => !busy.has(id)) : [],
+        // Ids sort by time, and the oldest of those that are idle goes first.
+        idle: wish < known.size ? [...known].filter((id) => !busy.has(id)).sort() : [],
       }),
     );
-    memory.containers = containers.map(({ containerId }) => containerId).sort();
+    memory.containers = new Set(containers.map(({ containerId }) => containerId));
     await markHeard(db, memory.key, revision);
+  }
+
+  private async liveContainers({ functionId, version }: PoolKey): Promise<Set<string>> {
+    const { data } = await this.parts.scheduler.listContainers(
+      ListContainersRequest.fromPartial({ functionId, limit: 100 }),
+    );
+    return new Set(data.filter((each) => each.version === version).map(({ containerId }) => containerId));
   }
 
   private async scan(): Promise<void> {

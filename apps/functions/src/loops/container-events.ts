@@ -3,20 +3,12 @@ import {
   ListContainersRequest,
   type Container,
 } from '@berth/contracts/scheduler/v1/scheduler';
-import {
-  CAPACITY_SHORT,
-  consume,
-  CONTAINER_EVENTS,
-  decodeCapacityShort,
-  decodeContainerEvent,
-  type Consumption,
-} from '@berth/events';
+import { consume, CONTAINER_EVENTS, decodeContainerEvent, type Consumption } from '@berth/events';
 import type { Context } from '../context';
 import { isUsersFault, type InputError } from '../domain/outcome';
 import { FAILURES_MAX } from '../domain/pool';
 import { failPending, reclaimContainer } from '../store/input-store';
 import { clearFailures, countFailure, type PoolKey } from '../store/pool-store';
-import { findVersion } from '../store/function-store';
 
 type Parts = Pick<Context, 'db' | 'bus' | 'relay' | 'log' | 'scheduler' | 'waiting' | 'autoscaler'>;
 
@@ -31,19 +23,6 @@ export const consumeContainerEvents = (parts: Parts): Promise<Consumption> =>
       handle: ({ data }) => handleContainer(parts, decodeContainerEvent(data)),
     },
     parts.log,
-  );
-
-/** Hears that containers wait for room: idle ones make it. */
-export const consumeCapacityEvents = ({ bus, autoscaler, log }: Parts): Promise<Consumption> =>
-  consume(
-    bus,
-    {
-      stream: 'BERTH_EVENTS',
-      durable: 'functions-capacity',
-      filter: CAPACITY_SHORT,
-      handle: (event) => autoscaler.yieldIdle(decodeCapacityShort(event.json()).containers),
-    },
-    log,
   );
 
 /** May see one event more than once: each step changes nothing the second time, but for a count of failures. */
@@ -66,7 +45,7 @@ async function handleContainer(parts: Parts, container: Container): Promise<void
     default:
       return;
   }
-  parts.autoscaler.consider(functionId, version, { refill: true });
+  parts.autoscaler.containerEnded(functionId, version, container.containerId);
 }
 
 /**
@@ -80,8 +59,7 @@ async function handleFailedStart(parts: Parts, key: PoolKey, container: Containe
     message: container.reason ?? 'The container failed before it was ready.',
   };
   const users = isUsersFault(error);
-  const version = await findVersion(db, key.functionId, key.version);
-  const failures = users && version?.min_containers === 0 ? 0 : await countFailure(db, key);
+  const failures = await countFailure(db, key, users);
   const hopeless = users || failures >= FAILURES_MAX;
   if (!hopeless || (await hasReadyContainer(parts, key))) return;
   const failed = await failPending(db, key.functionId, key.version, error);

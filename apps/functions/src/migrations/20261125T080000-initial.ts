@@ -65,6 +65,7 @@ export class Initial1795593600000 implements MigrationInterface {
         needed_at timestamptz NOT NULL DEFAULT now(),
         failures integer NOT NULL DEFAULT 0,
         failed_at timestamptz NOT NULL DEFAULT now(),
+        failed_by_user boolean NOT NULL DEFAULT false,
         retired_at timestamptz,
         CONSTRAINT pool_pkey PRIMARY KEY (function_id, version),
         CONSTRAINT pool_version FOREIGN KEY (function_id, version) REFERENCES function_version,

@@ -16,8 +16,10 @@ export const createFunction =
     const { db, autoscaler } = context;
     const workspaceId = workspaceOf(call);
     checkPlainName(request.name);
-    // Nothing is stored for an app that is not there.
-    if (!(await findApp(db, workspaceId, request.appId))) throw noSuchApp();
+    // Nothing is stored for an app that is not there, or takes no more.
+    const existing = await findApp(db, workspaceId, request.appId);
+    if (!existing) throw noSuchApp();
+    if (existing.stopped_at) throw appIsStopped();
     const { definition, source } = await readDefinition(context, request, call);
     const repeat = {
       scope: workspaceId,

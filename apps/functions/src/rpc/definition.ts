@@ -2,13 +2,13 @@ import { CreateTreeFromFilesRequest } from '@berth/contracts/sync/v1/sync';
 import type { FunctionDefinition } from '@berth/contracts/functions/v1/functions';
 import { BerthError, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
-import { checkModule, completeDefinition, type Definition } from '../domain/definition';
+import { checkModule, checkSourceSize, completeDefinition, type Definition } from '../domain/definition';
 import { runtimeFromProto } from './to-proto';
 
 /** The definition in a request, complete, with the tree that holds its source. Errors: `invalid`, `not_found`. */
 export async function readDefinition(
   { sync }: Pick<Context, 'sync'>,
-  request: Omit<FunctionDefinition, 'image'> & { image: string },
+  request: FunctionDefinition,
   call: CallContext,
 ): Promise<{ definition: Definition; source: string }> {
   const definition = completeDefinition({
@@ -54,6 +54,7 @@ async function findSource(
     if (!(error instanceof BerthError) || error.kind !== 'not_found') throw error;
     throw new BerthError('not_found', error.message, { field: 'source', cause: error });
   });
+  checkSourceSize(tree!.entries.reduce((sum, { size }) => sum + Number(size), 0));
   checkModule(
     definition,
     tree!.entries.map(({ path }) => path),

@@ -2,7 +2,7 @@ import type {
   ListInvocationsRequest,
   ListInvocationsResponse,
 } from '@berth/contracts/functions/v1/functions';
-import { cutPage, readPage } from '@berth/database';
+import { cursorAfter, readPage } from '@berth/database';
 import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { listCallRows } from '../store/call-store';
@@ -17,7 +17,9 @@ export const listInvocations =
     const page = readPage(request);
     const found = await findFunction(db, workspaceOf(call), request.functionId);
     if (!found) throw noSuchFunction();
-    const rows = await listCallRows(db, found.function_id, page);
-    const { data, nextCursor } = cutPage(rows, page, ({ call_id }) => call_id);
-    return { data: data.map((row) => callToProto(row)), nextCursor };
+    const { rows, more } = await listCallRows(db, found.function_id, page);
+    return {
+      data: rows.map((row) => callToProto(row)),
+      nextCursor: more ? cursorAfter(rows.at(-1)!.call_id) : '',
+    };
   };

@@ -8,7 +8,7 @@ import { noSuchApp } from './not-found';
 
 /**
  * Stops an app: it takes no more, its open calls are terminated, its containers end. A call that was accepted while
- * the app was being stopped is terminated when its pool is looked at, which every accepted call brings about.
+ * the app was being stopped is terminated when its pool is looked at next: within seconds.
  */
 export const stopApp =
   ({ db, waiting, lines, autoscaler }: Pick<Context, 'db' | 'waiting' | 'lines' | 'autoscaler'>) =>

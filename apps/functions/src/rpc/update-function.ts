@@ -2,13 +2,17 @@ import { UpdateFunctionRequest, UpdateFunctionResponse } from '@berth/contracts/
 import { idempotent } from '@berth/database';
 import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
+import { isSameDefinition } from '../domain/definition';
 import { holdApp } from '../store/app-store';
 import { advanceVersion, findFunction, insertVersion } from '../store/function-store';
 import { readDefinition } from './definition';
 import { appIsStopped, noSuchFunction } from './not-found';
 import { functionToProto } from './to-proto';
 
-/** Gives a function a new version; open calls finish on the one that they began with. Honours Idempotency-Key. */
+/**
+ * Gives a function a new version; open calls finish on the one that they began with. What is as it was already stays:
+ * its containers stay warm. Honours Idempotency-Key.
+ */
 export const updateFunction =
   (context: Pick<Context, 'db' | 'sync' | 'autoscaler'>) =>
   async (request: UpdateFunctionRequest, call: CallContext): Promise<UpdateFunctionResponse> => {
@@ -27,6 +31,10 @@ export const updateFunction =
       idempotent(tx, repeat, UpdateFunctionResponse, async () => {
         const app = await holdApp(tx, workspaceId, existing.app_id);
         if (app?.stopped_at) throw appIsStopped();
+        const current = (await findFunction(tx, workspaceId, existing.function_id))!;
+        if (isSameDefinition(current, definition) && current.source === source) {
+          return { function: functionToProto(current) };
+        }
         const version = await advanceVersion(tx, existing.function_id);
         await insertVersion(tx, existing.function_id, version, definition, source);
         return { function: functionToProto((await findFunction(tx, workspaceId, existing.function_id))!) };

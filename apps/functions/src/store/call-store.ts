@@ -168,14 +168,35 @@ export async function findCall(sql: Sql, workspaceId: string, id: string): Promi
   return row;
 }
 
-/** One page and one row more of a function's calls, newest first. */
-export const listCallRows = (sql: Sql, functionId: string, { limit, after }: Page) =>
-  sql.query<CallView>(
-    `SELECT ${CALL_VIEW} FROM call c JOIN input i ON i.call_id = c.id AND i.index = 0
-      WHERE c.function_id = $1 AND ($2::text IS NULL OR c.id < $2)
-      ORDER BY c.id DESC LIMIT $3`,
-    [functionId, after ?? null, limit + 1],
+/** Results that are read for one page of calls. Bytes. */
+const PAGE_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * One page of a function's calls, newest first, and whether there are more. It ends early, but is never empty, where the
+ * results on it come to more than PAGE_BYTES_MAX.
+ */
+export async function listCallRows(
+  sql: Sql,
+  functionId: string,
+  { limit, after }: Page,
+): Promise<{ rows: CallView[]; more: boolean }> {
+  const found = await sql.query<CallView & { listed: number }>(
+    `WITH listed AS (
+       SELECT i.id, row_number() OVER newest AS number,
+              sum(octet_length(coalesce(i.result, ''))) OVER newest AS bytes
+         FROM call c JOIN input i ON i.call_id = c.id AND i.index = 0
+        WHERE c.function_id = $1 AND ($2::text IS NULL OR c.id < $2)
+       WINDOW newest AS (ORDER BY c.id DESC)
+        ORDER BY c.id DESC LIMIT $3
+     )
+     SELECT ${CALL_VIEW}, (SELECT count(*)::integer FROM listed) AS listed
+       FROM listed JOIN input i USING (id)
+      WHERE number <= $4 AND (bytes <= $5 OR number = 1)
+      ORDER BY number`,
+    [functionId, after ?? null, limit + 1, limit, PAGE_BYTES_MAX],
   );
+  return { rows: found, more: found.length < (found[0]?.listed ?? 0) };
+}
 
 /** How many inputs of the same pool were accepted before this one and still wait. */
 export async function countAhead(sql: Sql, call: CallView): Promise<number> {

@@ -159,12 +159,16 @@ export class Pool {
   @Column({ type: 'timestamptz', default: () => 'now()' })
   needed_at!: Date;
 
-  /** Containers that failed in a row before they were ready, for no fault of the user's. */
+  /** Containers that failed in a row before they were ready. */
   @Column({ type: 'integer', default: 0 })
   failures!: number;
 
   @Column({ type: 'timestamptz', default: () => 'now()' })
   failed_at!: Date;
+
+  /** The last of them failed by what it loads. */
+  @Column({ type: 'boolean', default: false })
+  failed_by_user!: boolean;
 
   /** Nothing will run in it any more, and its queue is gone. */
   @Column({ type: 'timestamptz', nullable: true })

@@ -8,22 +8,34 @@ export interface PoolKey {
 
 export type LockedPool = Pick<
   Pool,
-  'wish' | 'revision' | 'heard_revision' | 'needed_at' | 'failures' | 'failed_at' | 'retired_at'
+  | 'wish'
+  | 'revision'
+  | 'heard_revision'
+  | 'needed_at'
+  | 'failures'
+  | 'failed_at'
+  | 'failed_by_user'
+  | 'retired_at'
 > & { open: number };
 
-/** The pool with its open inputs, locked: replicas decide one after the other. */
-export async function lockPool(tx: Sql, { functionId, version }: PoolKey): Promise<LockedPool | undefined> {
+/** The pool with its open inputs, counted up to `openMax`, locked: replicas decide one after the other. */
+export async function lockPool(
+  tx: Sql,
+  { functionId, version }: PoolKey,
+  openMax: number,
+): Promise<LockedPool | undefined> {
   const [pool] = await tx.prepared<Omit<LockedPool, 'open'>>(
     'lock-pool',
-    `SELECT wish, revision, heard_revision, needed_at, failures, failed_at, retired_at FROM pool
+    `SELECT wish, revision, heard_revision, needed_at, failures, failed_at, failed_by_user, retired_at FROM pool
       WHERE function_id = $1 AND version = $2 FOR UPDATE`,
     [functionId, version],
   );
   if (!pool) return undefined;
   const [count] = await tx.prepared<{ open: number }>(
     'count-open',
-    `SELECT count(*)::integer AS open FROM input WHERE function_id = $1 AND version = $2 AND finished_at IS NULL`,
-    [functionId, version],
+    `SELECT count(*)::integer AS open FROM (
+       SELECT FROM input WHERE function_id = $1 AND version = $2 AND finished_at IS NULL LIMIT $3) AS counted`,
+    [functionId, version, openMax],
   );
   return { ...pool, open: count!.open };
 }
@@ -50,12 +62,16 @@ export const markHeard = (sql: Sql, { functionId, version }: PoolKey, revision: 
     [functionId, version, String(revision)],
   );
 
-/** Counts a container that failed for no fault of the user's; gives how many did in a row. */
-export async function countFailure(sql: Sql, { functionId, version }: PoolKey): Promise<number> {
+/** Counts a container that failed before it was ready; gives how many did in a row. */
+export async function countFailure(
+  sql: Sql,
+  { functionId, version }: PoolKey,
+  byUser: boolean,
+): Promise<number> {
   const [row] = await sql.query<{ failures: number }>(
-    `UPDATE pool SET failures = failures + 1, failed_at = now() WHERE function_id = $1 AND version = $2
-     RETURNING failures`,
-    [functionId, version],
+    `UPDATE pool SET failures = failures + 1, failed_at = now(), failed_by_user = $3
+      WHERE function_id = $1 AND version = $2 RETURNING failures`,
+    [functionId, version, byUser],
   );
   return row?.failures ?? 0;
 }
@@ -67,10 +83,21 @@ export const clearFailures = (sql: Sql, { functionId, version }: PoolKey) =>
     version,
   ]);
 
-/** Pools where something is or should be: with open inputs, with containers, or with a wish that was not heard. */
+/**
+ * Pools where something is or should be: with open inputs, with containers, or with a wish that was not heard. Leaps from
+ * pool to pool in the index of open inputs: a backlog of a hundred thousand costs what one input costs.
+ */
 export const listActivePools = (sql: Sql) =>
   sql.query<{ function_id: string; version: number }>(
-    `SELECT function_id, version FROM input WHERE finished_at IS NULL
+    `WITH RECURSIVE open AS (
+       (SELECT function_id, version FROM input WHERE finished_at IS NULL ORDER BY function_id, version LIMIT 1)
+       UNION ALL
+       SELECT next.function_id, next.version FROM open, LATERAL (
+         SELECT function_id, version FROM input
+          WHERE finished_at IS NULL AND (function_id, version) > (open.function_id, open.version)
+          ORDER BY function_id, version LIMIT 1) AS next
+     )
+     SELECT function_id, version FROM open
      UNION SELECT function_id, version FROM pool WHERE retired_at IS NULL AND wish > 0
      UNION SELECT function_id, version FROM pool WHERE heard_revision < revision`,
   );
@@ -109,11 +136,12 @@ export const listHolding = (sql: Sql) =>
       min_containers: number;
       max_containers: number;
       current: boolean;
+      holds_cards: boolean;
       open: number;
     }
   >(
     `SELECT p.function_id, p.version, p.wish, p.needed_at, v.min_containers, v.max_containers,
-            f.version = v.version AND a.stopped_at IS NULL AS current,
+            f.version = v.version AND a.stopped_at IS NULL AS current, cardinality(v.gpu) > 0 AS holds_cards,
             (SELECT count(*)::integer FROM input i WHERE i.function_id = p.function_id AND i.version = p.version
                                                      AND i.finished_at IS NULL) AS open
        FROM pool p JOIN function_version v USING (function_id, version) JOIN function f ON f.id = p.function_id

@@ -47,6 +47,7 @@ export class WaitingCallers {
   wait(callId: string, signal: AbortSignal): Promise<CallView> {
     return new Promise((resolve, reject) => {
       if (this.draining) return reject(stopping());
+      if (signal.aborted) return reject(gone());
       const wakes = this.wakes.get(callId) ?? new Set();
       this.wakes.set(callId, wakes);
       const leave = () => {
@@ -59,7 +60,7 @@ export class WaitingCallers {
         if (ended instanceof BerthError) reject(ended);
         else resolve(ended);
       };
-      const onAbort = () => wake(new BerthError('cancelled', 'The caller went away; the call goes on.'));
+      const onAbort = () => wake(gone());
       wakes.add(wake);
       signal.addEventListener('abort', onAbort, { once: true });
     });
@@ -113,6 +114,8 @@ export class WaitingCallers {
     for (const wakes of [...this.wakes.values()]) for (const wake of [...wakes]) wake(stopping());
   }
 }
+
+const gone = () => new BerthError('cancelled', 'The caller went away; the call goes on.');
 
 const lost = () => new BerthError('unavailable', 'The database lost this call as it came: send it again.');
 

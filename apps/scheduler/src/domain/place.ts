@@ -35,8 +35,11 @@ export interface Placement {
 export interface WaitingStill {
   containerId: string;
   reason: string;
-  /** A node could run it, were it not for what runs there now. */
-  awaitsRoom: boolean;
+  /**
+   * What it lacks on a node that could run it, were it not for what runs there now: cards, or only cores and memory.
+   * Undefined: no node can ever run it.
+   */
+  awaits: 'cores' | 'cards' | undefined;
 }
 
 export interface Plan {
@@ -85,7 +88,7 @@ export function place(nodes: readonly NodeSnapshot[], line: readonly Waiting[]):
     }
 
     const rooms = [...free.values()];
-    const why = known ?? { reason: explain(wanted, rooms), awaitsRoom: couldEverRun(rooms, wanted) };
+    const why = known ?? { reason: explain(wanted, rooms), awaits: awaitedBy(rooms, wanted) };
     hopeless.set(shape, why);
     plan.waiting.push({ containerId: wanted.containerId, ...why });
     if (keeps.has(wanted.organizationId) || !isKeptFor(wanted)) continue;
@@ -105,12 +108,16 @@ const without = (room: Room, wanted: Waiting, cards: readonly Card[]): Room => (
   cards: room.cards.filter((card) => !cards.includes(card)),
 });
 
-const couldEverRun = (rooms: readonly Room[], wanted: Waiting): boolean =>
-  rooms.some(
-    (room) =>
-      admits(room, wanted.organizationId) &&
-      choicesOf(wanted).some((choice) => fits(emptyRoom(room.node, room.organizationId), wanted, choice)),
+function awaitedBy(rooms: readonly Room[], wanted: Waiting): WaitingStill['awaits'] {
+  const able = (room: Room, choice: GpuChoice | undefined) =>
+    admits(room, wanted.organizationId) && fits(emptyRoom(room.node, room.organizationId), wanted, choice);
+  const possible = choicesOf(wanted).flatMap((choice) =>
+    rooms.filter((room) => able(room, choice)).map((room) => ({ room, choice })),
   );
+  if (possible.length === 0) return undefined;
+  const hasCards = possible.some(({ room, choice }) => !choice || mostCards(room, choice) >= choice.count);
+  return hasCards ? 'cores' : 'cards';
+}
 
 interface Found {
   room: Room;
