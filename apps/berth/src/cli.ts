@@ -1,17 +1,29 @@
 #!/usr/bin/env node
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { createProgram, runProgram } from './cli/program';
-import { builtParts } from './up/parts';
-import { runProgram as supervise } from './up/program';
 
 /** The program that supervises: it is smaller than this one, and this one becomes it where Node can. */
 const supervisor = join(__dirname, 'up.js');
 
-function become(words: string[]): Promise<never> {
-  if (typeof process.execve === 'function')
-    process.execve(process.execPath, [process.execPath, supervisor, ...words], process.env);
-  return supervise({ file: supervisor, partsFor: builtParts }, words);
+/** The Node that the platform is made for; this program itself runs on any from 20 on. */
+function platformNode(): string {
+  const pinned = join(__dirname, '../../node_modules/node/bin/node');
+  return existsSync(pinned) ? pinned : process.execPath;
+}
+
+async function become(words: string[]): Promise<void> {
+  const node = platformNode();
+  if (typeof process.execve === 'function') process.execve(node, [node, supervisor, ...words], process.env);
+  const child = spawn(node, [supervisor, ...words], { stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  process.exitCode = await new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
+  });
 }
 
 /** What starts and stops the platform itself. */
@@ -37,5 +49,11 @@ function addPlatform(program: Command): void {
     .option('--json', 'all of it, for programs')
     .action(({ json }: { json?: true }) => become(['status', ...(json ? ['--json'] : [])]));
 }
+
+// Whoever reads the output may have read enough (`| head`).
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
 
 void runProgram(createProgram(addPlatform), process.argv);

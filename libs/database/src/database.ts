@@ -106,9 +106,18 @@ const LOST_CODES = /^(08...|57P0[123]|53300|ECONNREFUSED|ECONNRESET|EPIPE|ENOENT
 const LOST_MESSAGES =
   /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|not queryable/;
 
-/** A lost connection becomes `unavailable`, which callers retry; anything else stays what it is. */
+/** Text of a caller that Postgres cannot keep: a NUL, in text or in JSON. */
+const UNKEEPABLE_CODES = ['22021', '22P05'];
+
+/**
+ * A lost connection becomes `unavailable`, which callers retry; a text that Postgres cannot keep becomes `invalid`, for
+ * what no service checked before; anything else stays what it is.
+ */
 function translate(error: unknown): unknown {
   const { code, message } = error as { code?: string; message?: string };
+  if (UNKEEPABLE_CODES.includes(code ?? '')) {
+    return new BerthError('invalid', 'A text has the character NUL in it: leave it out.', { cause: error });
+  }
   if (LOST_CODES.test(code ?? '') || LOST_MESSAGES.test(message ?? '')) {
     return new BerthError('unavailable', 'The database does not answer right now: try again.', {
       cause: error,

@@ -157,3 +157,8 @@ test('a lost connection is unavailable, and the next query is served', async () 
   await expect(lost).rejects.toMatchObject({ kind: 'unavailable' });
   expect(await db.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
 });
+
+test('a NUL in a text is the caller\u2019s to leave out, not a fault of ours', async () => {
+  await expect(db.query('SELECT $1::text', ['a\0b'])).rejects.toMatchObject({ kind: 'invalid' });
+  await expect(db.query('SELECT $1::jsonb', ['"a\\u0000b"'])).rejects.toMatchObject({ kind: 'invalid' });
+});

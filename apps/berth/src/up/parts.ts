@@ -14,6 +14,6 @@ export function builtParts(separate: boolean, dist = join(__dirname, '..')): Par
       : [{ name: 'services', services: SERVICES, args: [join(dist, 'berth/services.js')] }],
     before: BEFORE_SERVICES.map(step),
     images: existsSync(images) ? [{ name: 'images', args: [images] }] : [],
-    after: AFTER_SERVICES.map(step),
+    after: AFTER_SERVICES.map((name) => ({ ...step(name), proves: name === 'prove' })),
   };
 }

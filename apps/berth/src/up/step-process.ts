@@ -8,6 +8,8 @@ import { openLog, tailOf } from './supervisor';
 export interface StepSpec {
   name: string;
   args: string[];
+  /** It shows that the platform works and makes nothing: once it has been up before, a failure is a warning. */
+  proves?: boolean;
 }
 
 export interface RunningStep {

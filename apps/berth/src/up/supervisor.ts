@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { identify } from './process-identity';
 import { Refusal } from './refusal';
 import { restartAfter } from './restart-policy';
@@ -33,6 +34,7 @@ const LOG_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Opens a log to append to. One that has grown large becomes `<log>.1` first, in the place of an older one. */
 export function openLog(path: string): number {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES_MAX) renameSync(path, `${path}.1`);
   return openSync(path, 'a', 0o600);
 }
@@ -147,23 +149,32 @@ class Supervised {
   private async watch(exited: Promise<string>, startedAt: number): Promise<void> {
     const reason = await exited;
     this.record.process = undefined;
-    if (this.stopped) return;
-    const aliveMs = Date.now() - startedAt;
+    if (!this.stopped) this.pause(reason, Date.now() - startedAt);
+  }
+
+  /** It ended, or could not even be started: a full disk or a lost folder must not take the supervisor with it. */
+  private pause(reason: string, aliveMs: number): void {
     this.record.lastExit = { reason, at: new Date().toISOString(), aliveMs };
     const { failures, delayMs } = restartAfter(this.failures, aliveMs);
     this.failures = failures;
     this.enter('waiting');
-    this.restartTimer = setTimeout(() => {
-      this.record.restarts++;
-      const begun = Date.now();
-      const next = this.launch();
+    this.restartTimer = setTimeout(() => this.startAgain(), delayMs);
+  }
+
+  private startAgain(): void {
+    this.record.restarts++;
+    const begun = Date.now();
+    try {
+      const { ready, exited } = this.launch();
       // Not ready is either an end, which `watch` sees, or a kill after too long, which becomes one.
-      next.ready.then(
+      ready.then(
         () => this.stopped ?? this.enter('up'),
         () => undefined,
       );
-      void this.watch(next.exited, begun);
-    }, delayMs);
+      void this.watch(exited, begun);
+    } catch (error) {
+      this.pause(`could not be started: ${(error as Error).message}`, 0);
+    }
   }
 
   /** Asks it to stop, and makes it when its grace is over. Safe to repeat. `force`: at once. */

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readUpConfig, type UpConfig } from './config';
@@ -85,6 +86,7 @@ class Up {
   private places: Record<string, string> = {};
   private warnings: string[] = [];
   private failure: string | undefined;
+  private unsaved: unknown;
   private stopping: Promise<void> | undefined;
 
   constructor(
@@ -111,8 +113,16 @@ class Up {
     };
   }
 
+  /** What `berth status` reads. A disk that is full is no reason to stop watching. */
   private save(): void {
-    writeState(this.folder.state, this.state);
+    try {
+      writeState(this.folder.state, this.state);
+      this.unsaved = undefined;
+    } catch (error) {
+      if (!this.unsaved)
+        this.options.say(`  WARNING: the state could not be written: ${(error as Error).message}`);
+      this.unsaved = error;
+    }
   }
 
   private enter(phase: PlatformState['phase']): void {
@@ -184,7 +194,13 @@ class Up {
         this.startServices(process, platform, parts.processes.length === 1 ? opsPort : 0),
       ),
     );
-    await this.runSteps(parts.after, shared);
+    const first = !existsSync(folder.credentials);
+    for (const spec of parts.after) {
+      await this.step(spec, shared).catch((error: unknown) => {
+        if (first || !spec.proves || this.stopping) throw error;
+        this.warn(`${(error as Error).message}\n  The platform is up all the same.`);
+      });
+    }
     if (!this.stopping) this.enter('up');
   }
 

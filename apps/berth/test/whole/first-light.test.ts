@@ -206,6 +206,11 @@ describe('user code that goes wrong ends in one clear error, and the platform go
       'def inner():\n    raise KeyError("lost")\ndef run():\n    inner()',
       { type: 'KeyError', traceback: expect.stringContaining('main.py", line 2, in inner') },
     ],
+    [
+      'an exception with a NUL in it',
+      'def run(): raise ValueError("a\\0b")',
+      { type: 'ValueError', message: 'a\ufffdb' },
+    ],
     ['sys.exit', 'import sys\ndef run(): sys.exit(3)', { type: 'SystemExit' }],
     [
       'the end of the process',
@@ -283,6 +288,8 @@ describe('bad requests', () => {
     ['an id of another form', 'GET', '/v1/apps/..%2F..%2Fetc', undefined, bad(null, 'not_found', 404)],
     ['an unknown route', 'GET', '/v1/nonsense', undefined, bad(null, 'not_found', 404)],
     ['an unknown cursor', 'GET', '/v1/apps?cursor=%00', undefined, bad('cursor')],
+    ['a NUL in a filter', 'GET', '/v1/apps?name=%00', undefined, bad('name')],
+    ['a NUL in a text', 'POST', '/v1/apps', '{"name": "x", "tags": {"a": "\\u0000"}}', bad('tags')],
     ['too long a page', 'GET', '/v1/apps?limit=1000', undefined, bad('limit')],
   ])('%s', async (_, method, path, body, expected) => {
     const { status, body: answer } = await platform.request(method, path, body === undefined ? {} : { body });

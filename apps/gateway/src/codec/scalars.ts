@@ -177,9 +177,9 @@ const SCALARS: Record<ScalarType, Scalar> = {
   } satisfies Scalar<boolean>,
   [ScalarType.STRING]: {
     accepts: STRING,
-    expected: 'text of whole Unicode characters',
+    expected: 'text of whole Unicode characters, none of them NUL',
     wire: WireType.LengthDelimited,
-    parse: (text) => (text.isWellFormed() ? text : undefined),
+    parse: (text) => (text.isWellFormed() && !text.includes('\0') ? text : undefined),
     write: (writer, value) => writer.string(value),
     read: (reader) => JSON.stringify(reader.string()),
     empty: '""',
