@@ -44,11 +44,20 @@ whereAllowed(
       const socket = dockerd.host.replace('unix://', '');
       expect(await post(socket, '/networks/create', { Name: 'probe' })).toBe(201);
       expect(bridges().length).toBe(before.bridges.length + 2);
+      // From a container's addresses neither this machine nor a cloud's credentials are reached.
+      const guards = () =>
+        firewall().filter((rule) => /-A (INPUT|DOCKER-USER) -s 10\..* --dport 53 -j DROP/.test(rule));
+      expect(guards().length).toBe(
+        before.firewall.filter((rule) => / --dport 53 -j DROP/.test(rule)).length + 8,
+      );
       // One that is killed is started again, and what it did meanwhile is undone all the same.
       process.kill(supervisor.records[0]!.process!.pid, 'SIGKILL');
       await eventually(
         () => supervisor.records[0]!.restarts === 1 && supervisor.records[0]!.state === 'up',
         60_000,
+      );
+      expect(guards().length).toBe(
+        before.firewall.filter((rule) => / --dport 53 -j DROP/.test(rule)).length + 8,
       );
       // What was there is there, in the same order among itself; ours came beside it.
       expect(firewall().filter((rule) => before.firewall.includes(rule))).toEqual(

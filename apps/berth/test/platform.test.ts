@@ -1,7 +1,17 @@
 /** `berth up` as a user runs it, over real Postgres and NATS; only the eight services are small stand-ins. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -224,6 +234,20 @@ test('a service that keeps ending is down, with its reason, and does not take th
   const { code, output } = await bench.run('status');
   expect(output).toMatch(/identity\s+down, restarting/);
   expect(code).toBe(1);
+  expect(bench.child('gateway')).toMatchObject({ state: 'up', restarts: 0 });
+});
+
+test('a service that cannot even be started is tried again, and the supervisor lives on', async () => {
+  const bench = new Bench();
+  await bench.run('up', '--detach');
+  const logs = join(bench.folder, 'logs');
+  renameSync(logs, `${logs}.away`);
+  writeFileSync(logs, 'a file where the folder was: no log can be opened');
+  process.kill(bench.child('identity').process!.pid, 'SIGKILL');
+  await eventually(() => bench.child('identity').lastExit?.reason.startsWith('could not be started'), 20_000);
+  rmSync(logs);
+  renameSync(`${logs}.away`, logs);
+  await eventually(() => bench.child('identity').state === 'up', 20_000);
   expect(bench.child('gateway')).toMatchObject({ state: 'up', restarts: 0 });
 });
 

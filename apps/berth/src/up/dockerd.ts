@@ -74,7 +74,7 @@ function removeRules(interfaces: readonly string[], networks: readonly string[])
 }
 
 /** Removes the bridges that the engine left, its default one and those of its networks, with their rules. */
-export function removeTraces({ bridge, pool }: Addresses): void {
+export function removeTraces({ bridge, bridgeAddress, pool }: Addresses): void {
   const prefix = pool.split('.').slice(0, 2).join('.');
   const lines = command('ip', '-o', '-4', 'addr', 'show').split('\n');
   const left = lines.flatMap((line) => {
@@ -90,8 +90,40 @@ export function removeTraces({ bridge, pool }: Addresses): void {
     return `${[24, 16, 8, 0].map((shift) => Math.floor(base / 2 ** shift) % 256).join('.')}/${bits}`;
   });
   const names = [...new Set([bridge, ...left.map(({ name }) => name)])];
-  removeRules(names, networks);
+  removeRules(names, [...networks, ...networksOf({ bridgeAddress, pool })]);
   for (const { name } of left) command('ip', 'link', 'del', name);
+}
+
+/** All that containers of this engine can have as an address. */
+const networksOf = ({ bridgeAddress, pool }: Pick<Addresses, 'bridgeAddress' | 'pool'>): string[] => [
+  bridgeAddress.replace(/\.0\.1\//, '.0.0/'),
+  pool,
+];
+
+/**
+ * What user code may not reach: this machine itself, and the link-local addresses at which clouds hand out a machine's
+ * credentials. Names may be asked of both.
+ */
+export const guardRules = (addresses: Addresses): string[][] =>
+  networksOf(addresses).flatMap((network) =>
+    ['tcp', 'udp'].flatMap((protocol) => [
+      ['INPUT', '-s', network, '-p', protocol, '-m', protocol, '!', '--dport', '53', '-j', 'DROP'],
+      ['DOCKER-USER', '-s', network, '-d', '169.254.0.0/16', '-p', protocol, '-m', protocol].concat([
+        '!',
+        '--dport',
+        '53',
+        '-j',
+        'DROP',
+      ]),
+    ]),
+  );
+
+/** Safe to repeat. */
+function guard(addresses: Addresses): void {
+  for (const [chain = '', ...rule] of guardRules(addresses)) {
+    const there = spawnSync(findProgram('iptables') ?? 'iptables', ['-w', '-C', chain, ...rule]).status === 0;
+    if (!there) command('iptables', '-w', '-I', chain, '1', ...rule);
+  }
 }
 
 /** One rule of the firewall, as `iptables -S` prints it: `-A CHAIN …`. */
@@ -240,6 +272,7 @@ export function ownDockerd(folder: DataFolder): OwnDockerd {
       ready: async (_pid, signal) => {
         while (!(await dockerAnswers(host))) await pause(100, undefined, { signal });
         restoreRules(neighbours);
+        guard(addresses);
       },
       readyWithinMs: 90_000,
       stopSignal: 'SIGTERM',

@@ -22,6 +22,8 @@ const PROCESSES = [
 ];
 const CALLS_BEFORE = 12;
 const CALLS_AFTER = 6;
+/** Callers that wait for their call's outcome over the kill. */
+const INVOKED = 4;
 
 let platform: Platform;
 let berth: Berth;
@@ -50,6 +52,10 @@ test.each(PROCESSES)('kill -9 of %s with calls in flight loses none and doubles 
     berth.functions.spawn<number>(functionId, { args: [x] }, { idempotencyKey: `${name}-${x}` });
   const accepted = await Promise.all(Array.from({ length: CALLS_BEFORE }, (_, x) => spawn(x)));
 
+  const invoke = (x: number) =>
+    berth.functions.invoke<number>(functionId, { args: [x] }, { idempotencyKey: `${name}-invoked-${x}` });
+  const invoked = Promise.all(Array.from({ length: INVOKED }, (_, x) => invoke(x)));
+
   const { process: victim, restarts } = platform.child(name);
   process.kill(victim!.pid, 'SIGKILL');
   // While it is away: callers retry with their key, as clients do.
@@ -73,6 +79,12 @@ test.each(PROCESSES)('kill -9 of %s with calls in flight loses none and doubles 
   );
   expect(finished.map((call) => call.status)).toEqual(calls.map(() => 'success'));
   expect(finished.map((call) => call.result)).toEqual(calls.map((_, x) => x * 2));
+  const waited = await invoked;
+  expect(waited.map(({ status, result }) => [status, result])).toEqual(
+    waited.map((_, x) => ['success', x * 2]),
+  );
+  const invokedAgain = await Promise.all(waited.map((_, x) => invoke(x)));
+  expect(invokedAgain).toEqual(waited);
   // The same key is still the same call: none was made twice.
   const again = await Promise.all(calls.map((_, x) => spawn(x)));
   expect(again.map((call) => call.call_id)).toEqual(calls.map((call) => call.call_id));
