@@ -67,12 +67,12 @@ export class Containers {
     for (const container of this.#alive.values()) container.cancel(inputId, attempt);
   }
 
-  /** Lets what runs finish for `graceMs`, then ends what is left. Resolves when nothing is left. */
+  /** Lets what runs finish for `graceMs`, then ends what is left. Resolves when nothing is left that can be ended. */
   async endAll(graceMs: number): Promise<void> {
     const all = this.list();
     for (const container of all) container.drain();
     const ended = Promise.all(all.map((container) => container.ended));
-    const late = setTimeout(() => all.forEach((container) => container.kill('leaving')), graceMs);
+    const late = setTimeout(() => all.forEach((container) => container.leave()), graceMs);
     await ended;
     clearTimeout(late);
   }
