@@ -17,6 +17,7 @@ import { eventually } from '@berth/testing';
 import { Containers } from '../src/containers/containers';
 import { Reporter } from '../src/containers/reporter';
 import { openRunFolders } from '../src/containers/run-folders';
+import { Reconciler } from '../src/loops/reconcile';
 import { openNodeFile } from '../src/node/node-file';
 import { UsageBook } from '../src/usage/usage-book';
 
@@ -24,27 +25,38 @@ const log = createLogger('runner', 'silent');
 const READY = ContainerState.CONTAINER_STATE_READY;
 const STOPPED = ContainerState.CONTAINER_STATE_STOPPED;
 
-/** A real engine that kills, removes and tells nothing while `isStuck`, as one whose daemon does not answer. */
+/** A real engine that kills, removes and tells nothing of what it has when it gets stuck, as a daemon that hangs. */
 function stubborn(engine: ContainerEngine) {
-  const state = { isStuck: false, refused: 0 };
-  const answer = () => {
-    if (!state.isStuck) return;
+  const made = new Set<string>();
+  let stuck = new Set<string>();
+  const state = {
+    refused: 0,
+    getStuck: () => (stuck = new Set(made)),
+    recover: () => stuck.clear(),
+  };
+  const answer = (id: string) => {
+    if (!stuck.has(id)) return;
     state.refused++;
     throw new Error('the engine does not answer');
   };
   const changed: Partial<ContainerEngine> = {
+    async create(spec) {
+      const id = await engine.create(spec);
+      made.add(id);
+      return id;
+    },
     async kill(id) {
-      answer();
+      answer(id);
       await engine.kill(id);
     },
     async remove(id) {
-      answer();
+      answer(id);
       await engine.remove(id);
     },
     async wait(id) {
-      answer();
+      answer(id);
       const exit = await engine.wait(id);
-      answer(); // Its line broke meanwhile.
+      answer(id); // Its line broke meanwhile.
       return exit;
     },
   };
@@ -110,7 +122,7 @@ beforeEach(async () => {
   );
 });
 afterEach(async () => {
-  engine.state.isStuck = false;
+  engine.state.recover();
   await containers.endAll(0);
   await reporter.close(1000);
   for (const { id } of await real.list()) await real.remove(id);
@@ -149,14 +161,14 @@ async function aContainer(): Promise<string> {
 
 test('a container that the engine does not end is alive and billed until it does', async () => {
   const id = await aContainer();
-  engine.state.isStuck = true;
+  engine.state.getStuck();
   containers.get(id)!.kill('unwanted');
   await eventually(() => engine.state.refused > 5); // Killed and removed, and that more than once.
   expect(containers.alive).toContain(id);
   expect(said(id, STOPPED)).toBe(false);
   expect(usage.openContainers()).toMatchObject([{ containerId: id }]);
 
-  engine.state.isStuck = false;
+  engine.state.recover();
   await eventually(() => said(id, STOPPED));
   expect(containers.alive).not.toContain(id);
   expect(usage.openContainers()).toEqual([]);
@@ -165,10 +177,58 @@ test('a container that the engine does not end is alive and billed until it does
 
 test('a runner that stops leaves it to its next start, with its usage open', async () => {
   const id = await aContainer();
-  engine.state.isStuck = true;
+  engine.state.getStuck();
   await containers.endAll(0);
   expect(said(id, STOPPED)).toBe(false);
   expect(usage.openContainers()).toMatchObject([{ containerId: id }]);
   expect(existsSync(join(folder, 'usage', `${id}.json`))).toBe(true);
   expect(await real.list()).toMatchObject([{ name: id }]);
+});
+
+describe('a card that the scheduler gives to another', () => {
+  let wanted: Assignment[];
+  let reconciler: Reconciler;
+  const assign = (assignments: Assignment[]) => {
+    wanted = assignments;
+    reconciler.wake();
+  };
+
+  beforeEach(() => {
+    reconciler = new Reconciler(
+      { listAssignments: async () => ({ assignments: wanted }) },
+      undefined as never, // Its hints are not heard: the test wakes it.
+      containers,
+      () => ({ nodeId: 'no-1', incarnation: 'one' }),
+      () => undefined,
+      log,
+    );
+  });
+  afterEach(() => reconciler.stop());
+
+  test('is its own only when the container before it is gone; others need not wait', async () => {
+    const [before, after] = [anAssignment([{ index: 0 }]), anAssignment([{ index: 0 }])];
+    const [beside, without] = [anAssignment([{ index: 1 }]), anAssignment()];
+    assign([before]);
+    await eventually(() => said(before.containerId, READY));
+    engine.state.getStuck();
+    assign([after, beside, without]);
+    await eventually(() => said(beside.containerId, READY) && said(without.containerId, READY));
+    assign([after, beside, without]); // Looking again changes nothing.
+    await eventually(() => engine.state.refused > 5);
+    expect(containers.alive).toContain(before.containerId);
+    expect(containers.alive).not.toContain(after.containerId);
+
+    engine.state.recover();
+    await eventually(() => said(after.containerId, READY));
+    const order = reports.filter(({ containerId }) =>
+      [before, after].some((a) => a.containerId === containerId),
+    );
+    expect(order.map(({ containerId, state }) => [containerId === before.containerId, state])).toEqual([
+      [true, ContainerState.CONTAINER_STATE_STARTING],
+      [true, READY],
+      [true, STOPPED],
+      [false, ContainerState.CONTAINER_STATE_STARTING],
+      [false, READY],
+    ]);
+  });
 });

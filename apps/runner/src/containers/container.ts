@@ -11,7 +11,12 @@ import {
   type InvocationError,
   type Phase,
 } from '@berth/contracts/functions/v1/functions';
-import { ContainerState, type Assignment, type ContainerSpec } from '@berth/contracts/scheduler/v1/scheduler';
+import {
+  ContainerState,
+  type Assignment,
+  type ContainerSpec,
+  type Device,
+} from '@berth/contracts/scheduler/v1/scheduler';
 import {
   defaultImage,
   EngineError,
@@ -147,6 +152,11 @@ export class Container {
 
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** The cards that it has, from its assignment to its end. */
+  get devices(): readonly Device[] {
+    return this.assignment.devices;
   }
 
   get inputsRunning(): number {
