@@ -182,11 +182,14 @@ export const liveOn = async (tx: Sql, nodeIds: readonly string[]): Promise<strin
   return rows.map(({ id }) => id);
 };
 
+export type UnderWayRow = Pick<Container, 'id' | 'state' | 'spec'> & { since: Date };
+
 /** What has been starting since before `placedBefore`, or stopping since before `stoppingBefore`. */
-export const findOverdue = (sql: Sql, placedBefore: Date, stoppingBefore: Date) =>
-  sql.prepared<Counted>(
-    'find-overdue',
-    `SELECT id, state FROM container
+export const listUnderWay = (sql: Sql, placedBefore: Date, stoppingBefore: Date) =>
+  sql.prepared<UnderWayRow>(
+    'list-under-way',
+    `SELECT id, state, spec, CASE WHEN state = 'stopping' THEN stopping_at ELSE placed_at END AS since
+       FROM container
       WHERE ended_at IS NULL
         AND (state IN ('assigned', 'starting') AND placed_at < $1 OR state = 'stopping' AND stopping_at < $2)`,
     [placedBefore, stoppingBefore],
