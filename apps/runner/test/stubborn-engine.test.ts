@@ -76,6 +76,7 @@ let usage: UsageBook;
 let reporter: Reporter;
 let reports: ReportContainerRequest[];
 let containers: Containers;
+let sourcesHeld: number;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'berth-stubborn-'));
@@ -91,6 +92,7 @@ beforeEach(async () => {
     log,
   );
   reports = [];
+  sourcesHeld = 0;
   const identity = () => ({ nodeId: 'no-1', incarnation: 'one' });
   reporter = new Reporter(
     { reportContainer: async (report) => (reports.push(report as ReportContainerRequest), {}) },
@@ -104,7 +106,9 @@ beforeEach(async () => {
   containers = new Containers(
     {
       engine: engine.engine,
-      sources: { folderOf: async () => source },
+      sources: {
+        hold: () => (sourcesHeld++, { folder: Promise.resolve(source), release: () => sourcesHeld-- }),
+      },
       runFolders: await openRunFolders(folder, node.owner),
       queue: { openSlot } as never,
       line: { hasRoom: true } as never,
@@ -167,12 +171,14 @@ test('a container that the engine does not end is alive and billed until it does
   expect(containers.alive).toContain(id);
   expect(said(id, STOPPED)).toBe(false);
   expect(usage.openContainers()).toMatchObject([{ containerId: id }]);
+  expect(sourcesHeld).toBe(1); // It may still read it.
 
   engine.state.recover();
   await eventually(() => said(id, STOPPED));
   expect(containers.alive).not.toContain(id);
   expect(usage.openContainers()).toEqual([]);
   expect(await real.list()).toEqual([]);
+  expect(sourcesHeld).toBe(0);
 });
 
 test('a runner that stops leaves it to its next start, with its usage open', async () => {

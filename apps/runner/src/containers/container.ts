@@ -53,7 +53,7 @@ import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
 import { SOCKET_NAME, type RunFolders } from './run-folders';
 import { runSlot, type RunningInput } from './slot';
-import type { Sources } from './sources';
+import type { HeldSource, Sources } from './sources';
 
 /** What containers are made with. */
 export interface ContainerTools {
@@ -131,6 +131,7 @@ export class Container {
   #engineId: string | undefined;
   #hasStarted = false;
   #server: WorkerServer | undefined;
+  #held: HeldSource | undefined;
   #following: Promise<void> | undefined;
   /** Steps that may be under way when the container is overtaken: clearing up waits for them. */
   #listening: Promise<{ server: WorkerServer; runFolder: string }> | undefined;
@@ -343,7 +344,8 @@ export class Container {
 
   async #source(): Promise<string> {
     try {
-      return await this.tools.sources.folderOf(this.spec.workspaceId, this.spec.source);
+      this.#held = this.tools.sources.hold(this.spec.workspaceId, this.spec.source);
+      return await this.#held.folder;
     } catch (error) {
       this.#log.error({ err: error, source: this.spec.source }, 'a source tree could not be fetched');
       const message = `The function's source could not be fetched: ${(error as Error).message}`;
@@ -471,7 +473,10 @@ export class Container {
       await Promise.race([this.#following, delay(LOG_END_MS)]);
     }
     const isGone = !id || (await this.#removeForSure(id));
-    if (isGone) usage.close(this.containerId, new Date());
+    if (isGone) {
+      usage.close(this.containerId, new Date());
+      this.#held?.release();
+    }
     await this.#logs.end();
     await runFolders
       .remove(this.containerId)
