@@ -95,7 +95,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
     const containers: Containers = new Containers(
       {
         engine,
-        sources: await openSources(join(folder, 'sources'), sync),
+        sources: await openSources(join(folder, 'sources'), sync, log),
         runFolders: await openRunFolders(folder, node.owner),
         queue,
         line,

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeUsageEvent } from '@berth/events';
@@ -116,4 +116,16 @@ test('one that never ran is not billed, and a clock that was set back takes noth
   book.close('ta-1', at(5));
   await book[Symbol.asyncDispose]();
   expect(stream.intervals()).toEqual([[0, 10, 10, true]]);
+});
+
+test('one whose beginning the disk does not take is not billed, then or later', async () => {
+  const stream = aStream();
+  const book = openBook(stream);
+  // Where the page is written first: nothing can be put there, as on a full disk.
+  mkdirSync(join(folder, 'ta-1.json.part'));
+  expect(() => book.open(holding, at(0))).toThrow();
+  expect(book.openContainers()).toEqual([]);
+  book.cutAll(at(60));
+  await book[Symbol.asyncDispose]();
+  expect(stream.intervals()).toEqual([]);
 });

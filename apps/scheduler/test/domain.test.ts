@@ -6,6 +6,7 @@ import {
   type ContainerState,
 } from '../src/domain/container-state';
 import { matches, parseGpu } from '../src/domain/gpu';
+import { findOverdue } from '../src/domain/overdue';
 import { courseOf } from '../src/domain/phases';
 import { createEar } from '../src/domain/silence';
 import { checkWish, difference, type Counted } from '../src/domain/wish';
@@ -148,3 +149,22 @@ describe('whether silence can be judged', () => {
     expect(ear.listens(at(147))).toBe(true);
   });
 });
+
+test.each<[ContainerState, number, number, string]>([
+  ['assigned', 0, 11, 'giveUp'],
+  ['starting', 30, 11, 'giveUp'],
+  ['starting', 24 * 3600, 10 + 24 * 60, 'giveUp'],
+  ['stopping', 0, 15, 'lose'],
+  ['stopping', 24 * 3600, 15 + 24 * 60, 'lose'],
+])(
+  'what is %s, with inputs of %i s, is overdue after %i minutes and no sooner',
+  (state, timeout, minutes, event) => {
+    const since = new Date(0);
+    const one = { id: 'ta-1', state, since, timeout };
+    const at = (ms: number) => findOverdue([one, { ...one, id: 'ta-2' }], new Date(ms));
+    expect(at(minutes * 60_000)).toEqual([]);
+    expect(at(minutes * 60_000 + 1)).toEqual([
+      { event, ids: ['ta-1', 'ta-2'], reason: expect.stringContaining(` ${minutes} minutes `) },
+    ]);
+  },
+);

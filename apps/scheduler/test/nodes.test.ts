@@ -1,7 +1,7 @@
 import { RegisterNodeRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import { newId } from '@berth/database';
 import { eventually } from '@berth/testing';
-import { KEPT_MS, SILENCE_LIMIT_MS, START_LIMIT_MS, STOP_LIMIT_MS } from '../src/domain/limits';
+import { KEPT_MS, SILENCE_LIMIT_MS, startLimitMs, stopLimitMs } from '../src/domain/limits';
 import { schedulerWith } from '../src/service';
 import { anOwner, aTenant, openPlatform, STATE, type Platform, type Runner } from './platform';
 
@@ -197,32 +197,42 @@ describe('nothing takes for ever', () => {
     const tenant = aTenant();
     const node = await platform.node(tenant);
     const [silent, starting, ready] = [await one(tenant), await one(tenant), await one(tenant)];
+    const slow = await one(tenant, { timeout: 3600 }); // It may load for as long as an input may run.
     await platform.report(node, starting, STATE.starting);
     await platform.report(node, ready, STATE.ready);
-    now += START_LIMIT_MS + 1;
+    now += startLimitMs(60) + 1;
     await platform.runners.heartbeat(node);
     for (const id of [silent, starting]) {
       await eventually(async () => (await stateOf(id)) === STATE.failed);
       expect((await platform.container(id)).error).toEqual({
         type: 'infrastructure',
-        message: 'The container was not ready 10 minutes after it was placed.',
+        message: 'The container was not ready 11 minutes after it was placed.',
       });
     }
     expect(await stateOf(ready)).toBe(STATE.ready);
     const { assignments } = await platform.runners.listAssignments(node);
-    expect(assignments.map(({ containerId }) => containerId)).toEqual([ready]);
+    expect(assignments.map(({ containerId }) => containerId).sort()).toEqual([ready, slow].sort());
+
+    now += startLimitMs(3600) - startLimitMs(60);
+    await platform.runners.heartbeat(node);
+    await eventually(async () => (await stateOf(slow)) === STATE.failed);
+    expect((await platform.container(slow)).reason).toMatch(/70 minutes/);
   });
 
   test('what never ends is lost, and its card free', async () => {
     const tenant = aTenant();
-    const node = await platform.node(tenant, { gpus: ['H100'] });
+    const node = await platform.node(tenant, { gpus: ['H100', 'H100'] });
     const owner = anOwner(tenant, { gpu: ['H100'] });
     const [container] = await platform.wish(owner, 1, 1);
     await platform.report(node, container!.containerId, STATE.ready);
+    const long = await one(tenant, { gpu: ['H100'], timeout: 3600 });
+    await platform.report(node, long, STATE.ready);
+    await platform.report(node, long, STATE.stopping); // What runs in it may run for an hour.
     await platform.wish(owner, 0, 2);
-    now += STOP_LIMIT_MS + 1;
+    now += stopLimitMs(60) + 1;
     await platform.runners.heartbeat(node);
     await eventually(async () => (await stateOf(container!.containerId)) === STATE.lost);
+    expect(await stateOf(long)).toBe(STATE.stopping);
     expect((await platform.nodeOf(tenant, node.nodeId)).devices[0]!.containerId).toBe('');
   });
 

@@ -11,6 +11,7 @@ import {
 import { createLogger } from '@berth/service-kit';
 import { eventually } from '@berth/testing';
 import { scheduler } from '../src/service';
+import { viewCounted } from '../src/store/container-store';
 import { anOwner, aTenant, openPlatform, STATE, type Owner, type Platform } from './platform';
 
 let platform: Platform;
@@ -231,6 +232,40 @@ describe('a wish', () => {
     const rows = await platform.db.query('SELECT FROM wish WHERE owner = $1', [bad.owner]);
     expect(rows).toEqual([]);
   });
+});
+
+describe('the line', () => {
+  test('is numbered in order, and reading it takes rows in proportion to it', async () => {
+    const owner = anOwner(aTenant()); // No node is there for it.
+    const length = 300;
+    const waiting = await platform.wish(owner, length, 1);
+    const places = waiting.map(({ reason }) => Number(/It is number (\d+) in line\.$/.exec(reason!)![1]));
+    expect(places).toEqual(Array.from({ length }, (_, at) => places[0]! + at));
+
+    // What Postgres does for the answer to a wish, which the placement lock waits for.
+    const plans: { Plan: PlanNode }[][] = [];
+    const explaining = {
+      prepared: async (_: string, statement: string, values: unknown[]) => {
+        const explained = `EXPLAIN (ANALYZE, FORMAT JSON) ${statement}`;
+        const [row] = await platform.db.query<Record<string, { Plan: PlanNode }[]>>(explained, values);
+        plans.push(row!['QUERY PLAN']!);
+        return [];
+      },
+    };
+    await viewCounted(explaining as never, owner.owner);
+    const rowsRead = rowsOf(plans[0]![0]!.Plan);
+    expect(rowsRead).toBeGreaterThan(length);
+    expect(rowsRead).toBeLessThan(20 * length);
+    await platform.wish(owner, 0, 2);
+  });
+
+  interface PlanNode {
+    'Actual Rows': number;
+    'Actual Loops': number;
+    Plans?: PlanNode[];
+  }
+  const rowsOf = (node: PlanNode): number =>
+    (node.Plans ?? []).reduce((sum, each) => sum + rowsOf(each), node['Actual Rows'] * node['Actual Loops']);
 });
 
 describe('a report', () => {

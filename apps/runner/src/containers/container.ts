@@ -11,7 +11,12 @@ import {
   type InvocationError,
   type Phase,
 } from '@berth/contracts/functions/v1/functions';
-import { ContainerState, type Assignment, type ContainerSpec } from '@berth/contracts/scheduler/v1/scheduler';
+import {
+  ContainerState,
+  type Assignment,
+  type ContainerSpec,
+  type Device,
+} from '@berth/contracts/scheduler/v1/scheduler';
 import {
   defaultImage,
   EngineError,
@@ -38,6 +43,7 @@ import {
   type KillCause,
 } from '../domain/ending';
 import { usageModel } from '../domain/gpu';
+import { Backoff } from '../files/backoff';
 import type { Bus } from '@berth/events';
 import type { Line } from '../line/line';
 import { coldStartSeconds, containersGauge } from '../metrics';
@@ -47,7 +53,7 @@ import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
 import { SOCKET_NAME, type RunFolders } from './run-folders';
 import { runSlot, type RunningInput } from './slot';
-import type { Sources } from './sources';
+import type { HeldSource, Sources } from './sources';
 
 /** What containers are made with. */
 export interface ContainerTools {
@@ -72,6 +78,10 @@ const INIT_MS_MIN = 60_000;
 const LEAVE_MS = 3_000;
 /** What an engine gets to end a container that was killed. */
 const ENGINE_MS = 10_000;
+/** Pauses between attempts to take away what an engine could not end. */
+const REMOVE_AGAIN_MS = { first: 200, max: 10_000 };
+/** How one is taken to have ended whose engine does not say. */
+const KILLED: Exit = { exitCode: 137, outOfMemory: false };
 const LOG_END_MS = 1_000;
 const LAST_WORDS_MS = 500;
 /** A result has to fit into one message to `functions`, with what stands around it. */
@@ -101,7 +111,7 @@ export class Container {
   readonly containerId: string;
   readonly spec: ContainerSpec;
   readonly beganAt = new Date();
-  /** Resolves when nothing of it is left and its last report is on its way. */
+  /** Resolves when nothing of it is left and its last report is on its way; or when it was left to the next start. */
   readonly ended: Promise<void>;
   readonly #token = randomBytes(32).toString('base64url');
   readonly #running = new Map<string, RunningInput>();
@@ -109,6 +119,7 @@ export class Container {
   readonly #log: Logger;
   readonly #logs: LogPipe;
   readonly #pulling = new AbortController();
+  readonly #leaving = new AbortController();
   readonly #overtaken = Promise.withResolvers<never>();
   readonly #exited = Promise.withResolvers<{ exit: Exit; killed: KillCause | undefined }>();
   /** When an image that was missing was there. */
@@ -120,6 +131,7 @@ export class Container {
   #engineId: string | undefined;
   #hasStarted = false;
   #server: WorkerServer | undefined;
+  #held: HeldSource | undefined;
   #following: Promise<void> | undefined;
   /** Steps that may be under way when the container is overtaken: clearing up waits for them. */
   #listening: Promise<{ server: WorkerServer; runFolder: string }> | undefined;
@@ -141,6 +153,11 @@ export class Container {
 
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** The cards that it has, from its assignment to its end. */
+  get devices(): readonly Device[] {
+    return this.assignment.devices;
   }
 
   get inputsRunning(): number {
@@ -170,6 +187,12 @@ export class Container {
     if (this.#hasStarted) void this.#killInEngine();
   }
 
+  /** Ends it, for this runner stops: what the engine cannot end now, the next start ends and bills. */
+  leave(): void {
+    this.#leaving.abort();
+    this.kill('leaving');
+  }
+
   async #live(): Promise<void> {
     const { reporter } = this.tools;
     void reporter.report(this.#reportOf({ state: ContainerState.CONTAINER_STATE_STARTING }));
@@ -182,7 +205,8 @@ export class Container {
     } catch (error) {
       final = this.#finalOfFailure(error);
     }
-    await this.#clear();
+    // Its cards are free with the report, and no sooner than it is gone.
+    if (!(await this.#clear())) return;
     this.#log.info({ state: final.state, error: final.error?.type }, 'a container ended');
     void reporter.report(this.#reportOf(final));
   }
@@ -239,7 +263,7 @@ export class Container {
     if (loaded.kind === 'init_failed') throw new StartFailed(initError(loaded.error));
     if (loaded.kind === 'lost') {
       if (loaded.closed.reason === 'protocol_error') this.kill('protocol');
-      const ended = await this.#exitSoon(exit);
+      const ended = (await this.#exitSoon(exit)) ?? KILLED;
       throw new StartFailed(errorOfExit(ended, this.#killed, this.#limits()));
     }
     const readyAt = this.#phase('init', helloAt);
@@ -269,12 +293,13 @@ export class Container {
     this.#followOutput(id);
 
     const hadInputs = await this.#untilOver(worker, working, exit);
-    const ended = await this.#exitSoon(exit);
+    const known = await this.#exitSoon(exit);
+    const ended = known ?? KILLED;
     // Its last words are in the socket still.
     await Promise.race([worker.closed, delay(LAST_WORDS_MS)]);
     worker.close();
     this.#exited.resolve({ exit: ended, killed: this.#killed });
-    usage.close(this.containerId, ended.finishedAt);
+    if (known) usage.close(this.containerId, known.finishedAt);
     this.#pulling.abort();
     await working;
     return errorOfContainer(ended, {
@@ -305,8 +330,8 @@ export class Container {
     return hadInputs;
   }
 
-  /** How it ended; what does not end by itself by now is killed. An engine that is gone is not waited for for ever. */
-  async #exitSoon(exit: Promise<ContainerExit>): Promise<ContainerExit> {
+  /** How it ended; what does not end by itself by now is killed. Undefined where the engine does not say in time. */
+  async #exitSoon(exit: Promise<ContainerExit>): Promise<ContainerExit | undefined> {
     const late = setTimeout(() => void this.#killInEngine(), LEAVE_MS);
     const ended = exit.catch((error: unknown) => {
       this.#log.error({ err: error }, 'the engine does not say how a container ended');
@@ -314,12 +339,13 @@ export class Container {
     });
     const known = await Promise.race([ended, delay(LEAVE_MS + ENGINE_MS)]);
     clearTimeout(late);
-    return known ?? { exitCode: 137, outOfMemory: false, finishedAt: new Date() };
+    return known;
   }
 
   async #source(): Promise<string> {
     try {
-      return await this.tools.sources.folderOf(this.spec.workspaceId, this.spec.source);
+      this.#held = this.tools.sources.hold(this.spec.workspaceId, this.spec.source);
+      return await this.#held.folder;
     } catch (error) {
       this.#log.error({ err: error, source: this.spec.source }, 'a source tree could not be fetched');
       const message = `The function's source could not be fetched: ${(error as Error).message}`;
@@ -429,31 +455,59 @@ export class Container {
     })();
   }
 
-  /** Takes everything away that stands. Every step is tried, whatever the others did. */
-  async #clear(): Promise<void> {
+  /** Takes everything away that stands. Every step is tried, whatever the others did. False: some is left. */
+  async #clear(): Promise<boolean> {
     const { engine, usage, runFolders } = this.tools;
     this.#pulling.abort();
     await Promise.allSettled([this.#listening, this.#creating, this.#starting]);
     this.#server?.close();
     const id = this.#engineId;
+    let exit: ContainerExit | undefined;
     if (id && this.#hasStarted) {
       // Also one that never became ready has printed why.
       this.#followOutput(id);
       await this.#killInEngine();
-      const exit = await this.#exitSoon(engine.wait(id));
-      usage.close(this.containerId, exit.finishedAt);
-      this.#exited.resolve({ exit, killed: this.#killed });
+      exit = await this.#exitSoon(engine.wait(id));
+      this.#exited.resolve({ exit: exit ?? KILLED, killed: this.#killed });
+      if (exit) usage.close(this.containerId, exit.finishedAt);
       await Promise.race([this.#following, delay(LOG_END_MS)]);
     }
-    if (id) {
-      await engine
-        .remove(id)
-        .catch((error: unknown) => this.#log.error({ err: error }, 'a container could not be removed'));
+    const isGone = !id || (await this.#removeForSure(id));
+    if (isGone) {
+      usage.close(this.containerId, new Date());
+      this.#held?.release();
     }
     await this.#logs.end();
     await runFolders
       .remove(this.containerId)
       .catch((error: unknown) => this.#log.warn({ err: error }, 'a run folder could not be removed'));
+    return isGone;
+  }
+
+  /**
+   * What the engine cannot take away may run on: it is tried again for as long as it takes, and the container lives,
+   * is billed and keeps its cards meanwhile. False where the runner stops first.
+   */
+  async #removeForSure(id: string): Promise<boolean> {
+    const { engine, usage } = this.tools;
+    const backoff = new Backoff(REMOVE_AGAIN_MS.first, REMOVE_AGAIN_MS.max);
+    for (;;) {
+      try {
+        await engine.remove(id);
+        return true;
+      } catch (error) {
+        this.#log.error({ err: error }, 'a container could not be removed: trying again');
+      }
+      if (this.#leaving.signal.aborted) {
+        this.#log.warn('a container is left to the next start');
+        return false;
+      }
+      await backoff.wait(this.#leaving.signal);
+      if (this.#hasStarted) await this.#killInEngine();
+      // An engine that is back knows since when it has been gone.
+      const exit = this.#hasStarted && (await this.#exitSoon(engine.wait(id)));
+      if (exit) usage.close(this.containerId, exit.finishedAt);
+    }
   }
 
   async #killInEngine(): Promise<void> {

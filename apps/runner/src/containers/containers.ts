@@ -1,5 +1,5 @@
 import type { InvocationError } from '@berth/contracts/functions/v1/functions';
-import { ContainerState, type Assignment } from '@berth/contracts/scheduler/v1/scheduler';
+import { ContainerState, type Assignment, type Device } from '@berth/contracts/scheduler/v1/scheduler';
 import type { NodeFile } from '../node/node-file';
 import { Container, type ContainerTools } from './container';
 
@@ -29,6 +29,12 @@ export class Containers {
 
   list(): Container[] {
     return [...this.#alive.values()];
+  }
+
+  /** Those that live and have one of these cards: a card serves one container at a time. */
+  holdersOf(devices: readonly Device[]): Container[] {
+    const wanted = new Set(devices.map(({ index }) => index));
+    return this.list().filter((container) => container.devices.some(({ index }) => wanted.has(index)));
   }
 
   begin(assignment: Assignment): void {
@@ -67,12 +73,12 @@ export class Containers {
     for (const container of this.#alive.values()) container.cancel(inputId, attempt);
   }
 
-  /** Lets what runs finish for `graceMs`, then ends what is left. Resolves when nothing is left. */
+  /** Lets what runs finish for `graceMs`, then ends what is left. Resolves when nothing is left that can be ended. */
   async endAll(graceMs: number): Promise<void> {
     const all = this.list();
     for (const container of all) container.drain();
     const ended = Promise.all(all.map((container) => container.ended));
-    const late = setTimeout(() => all.forEach((container) => container.kill('leaving')), graceMs);
+    const late = setTimeout(() => all.forEach((container) => container.leave()), graceMs);
     await ended;
     clearTimeout(late);
   }

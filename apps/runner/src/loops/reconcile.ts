@@ -113,7 +113,19 @@ export class Reconciler {
     for (const id of todo.drain) containers.get(id)?.drain();
     for (const assignment of todo.start) {
       if (assignment.stop) containers.report(assignment.containerId, ContainerState.CONTAINER_STATE_STOPPED);
-      else containers.begin(assignment);
+      else this.#begin(assignment);
     }
+  }
+
+  /** What gets a card that another still has, whatever the scheduler knows of that one, begins when it is gone. */
+  #begin(assignment: Assignment): void {
+    const holders = this.containers.holdersOf(assignment.devices);
+    if (holders.length === 0) return this.containers.begin(assignment);
+    this.log.info(
+      { containerId: assignment.containerId },
+      'a container waits for the one before it on its card',
+    );
+    // Looked at anew then, for the list may be another.
+    void Promise.all(holders.map(({ ended }) => ended)).then(() => this.wake());
   }
 }

@@ -67,11 +67,12 @@ export class UsageBook implements AsyncDisposable {
     if (this.#hasPending()) this.#flush();
   }
 
-  /** A container begins to hold what it has. */
+  /** A container begins to hold what it has. Throws where the disk does not take it: then it holds nothing. */
   open(holding: Holding, at: Date): void {
     const page: Page = { holding, sequence: 0, from: at.getTime(), closed: false, pending: [] };
-    this.#pages.set(holding.containerId, page);
+    // First: a page that is not on disk would be billed for a container that its runner does not start.
     this.#write(page);
+    this.#pages.set(holding.containerId, page);
   }
 
   /** It never ran: nothing was held. */

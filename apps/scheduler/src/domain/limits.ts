@@ -4,11 +4,22 @@ export const HEARTBEAT_INTERVAL_MS = 2000;
 /** Five heartbeats: one that is late, or a runner that its machine starves for a moment, loses nothing. */
 export const SILENCE_LIMIT_MS = 10_000;
 
-/** From its place to ready: a first pull of a large image takes minutes, more than ten means that nothing moves. */
-export const START_LIMIT_MS = 10 * 60_000;
+/** From its place to a worker that says hello: a first pull of a large image takes minutes, more than ten that nothing moves. */
+const PULL_LIMIT_MS = 10 * 60_000;
 
-/** From stopping to its end: an input in it may run on to its own time limit, but not hold the node for ever. */
-export const STOP_LIMIT_MS = 15 * 60_000;
+/** What user code gets to load at least; the runner's own limit, as is the time of one input where that is longer. */
+const INIT_MS_MIN = 60_000;
+
+/** From the end of a container's last input to its own: the runner's graces, and an engine that is slow. */
+const END_LIMIT_MS = 15 * 60_000;
+
+/** From its place to ready, where one input may run for `timeoutSeconds`. */
+export const startLimitMs = (timeoutSeconds: number): number =>
+  PULL_LIMIT_MS + Math.max(INIT_MS_MIN, timeoutSeconds * 1000);
+
+/** From stopping to its end: what runs in it may run on to its own time limit, but not hold the node for ever. */
+export const stopLimitMs = (timeoutSeconds: number): number =>
+  END_LIMIT_MS + Math.max(0, timeoutSeconds * 1000);
 
 /** How long what has ended can still be listed; as long as the event stream keeps events. */
 export const KEPT_MS = 7 * 24 * 3600_000;
