@@ -29,6 +29,13 @@ test.each(names)('%s sees its own key and its own database role, and no other', 
   expect(roles).toEqual(hasStore ? [`BERTH_${name.toUpperCase()}_POSTGRES_URL`] : []);
 });
 
+test('what the runner mounts into containers has one path for it and for the engine', () => {
+  const { environment = {}, volumes = [] } = compose.services.runner!;
+  const folder = environment.BERTH_DATA_DIR!;
+  expect(volumes).toContain(`${folder}:${folder}`);
+  expect(volumes).toContain('/var/run/docker.sock:/var/run/docker.sock');
+});
+
 test('every variable that compose asks for is in example.env', () => {
   const asked = [...text.matchAll(/\$\{([A-Z_]+)/g)].map(([, variable]) => variable!);
   const given = readFileSync(join(folder, 'example.env'), 'utf8').match(/^[A-Z_]+(?==)/gm) ?? [];

@@ -13,6 +13,7 @@ import { endLeftovers } from './containers/leftovers';
 import { Reporter } from './containers/reporter';
 import { openRunFolders } from './containers/run-folders';
 import { openSources } from './containers/sources';
+import { placeWorkerFiles } from './containers/worker-files';
 import { simulatedCards } from './domain/gpu';
 import { Line } from './line/line';
 import { Reconciler } from './loops/reconcile';
@@ -97,6 +98,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
         engine,
         sources: await openSources(join(folder, 'sources'), sync, log),
         runFolders: await openRunFolders(folder, node.owner),
+        workerFiles: await placeWorkerFiles(folder),
         queue,
         line,
         reporter,

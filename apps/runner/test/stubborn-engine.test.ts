@@ -17,6 +17,7 @@ import { eventually } from '@berth/testing';
 import { Containers } from '../src/containers/containers';
 import { Reporter } from '../src/containers/reporter';
 import { openRunFolders } from '../src/containers/run-folders';
+import { placeWorkerFiles } from '../src/containers/worker-files';
 import { Reconciler } from '../src/loops/reconcile';
 import { openNodeFile } from '../src/node/node-file';
 import { UsageBook } from '../src/usage/usage-book';
@@ -110,6 +111,7 @@ beforeEach(async () => {
         hold: () => (sourcesHeld++, { folder: Promise.resolve(source), release: () => sourcesHeld-- }),
       },
       runFolders: await openRunFolders(folder, node.owner),
+      workerFiles: await placeWorkerFiles(folder),
       queue: { openSlot } as never,
       line: { hasRoom: true } as never,
       reporter,

@@ -1,8 +1,8 @@
 /** `step.js <name>`: one step of `berth up`, in a process of its own. See first-run.ts. */
 import type { AFTER_SERVICES, BEFORE_SERVICES, Step } from './first-run';
 
-/** `provision` is for machines where nobody runs `berth up`: keys beside what `migrate` does. */
-type StepName = (typeof BEFORE_SERVICES)[number] | (typeof AFTER_SERVICES)[number] | 'provision';
+/** The last two are for machines where nobody runs `berth up`: keys beside what `migrate` does, and the base image. */
+type StepName = (typeof BEFORE_SERVICES)[number] | (typeof AFTER_SERVICES)[number] | 'provision' | 'images';
 
 /** Each is loaded when it is asked for. */
 const steps: Record<StepName, () => Promise<Step>> = {
@@ -11,6 +11,7 @@ const steps: Record<StepName, () => Promise<Step>> = {
     return (env, say) => migrateAll(env, modules, say);
   },
   provision: async () => (await import('../steps/provision')).provision,
+  images: async () => (await import('../steps/images')).images,
   bootstrap: async () => (await import('../steps/bootstrap')).bootstrap,
   prove: async () => (await import('../steps/prove')).prove,
 };

@@ -29,7 +29,6 @@ import {
   listenForWorker,
   WORKER_FOLDER_INSIDE,
   workerCommand,
-  workerFolder,
   type Runtime,
   type WorkerConnection,
   type WorkerServer,
@@ -60,6 +59,8 @@ export interface ContainerTools {
   engine: ContainerEngine;
   sources: Sources;
   runFolders: RunFolders;
+  /** The folder with the worker's files, as the engine sees it. */
+  workerFiles: string;
   queue: InputQueue;
   line: Line;
   reporter: Reporter;
@@ -228,7 +229,7 @@ export class Container {
     );
     const runtime = RUNTIMES[spec.runtime] ?? 'python';
     const mounts: Mount[] = [
-      { source: workerFolder(), target: WORKER_FOLDER_INSIDE, readOnly: true },
+      { source: tools.workerFiles, target: WORKER_FOLDER_INSIDE, readOnly: true },
       { source, target: SOURCE_INSIDE, readOnly: true },
       { source: runFolder, target: RUN_INSIDE, readOnly: true },
     ];
