@@ -72,7 +72,10 @@ export default tseslint.config(
     files: ['apps/berth/**/*.ts'],
     rules: {
       // The one app that composes services, and only by their `service.ts`.
-      '@nx/enforce-module-boundaries': ['error', { ...boundaries, allow: [...boundaries.allow, '@berth/apps/*'] }],
+      '@nx/enforce-module-boundaries': [
+        'error',
+        { ...boundaries, allow: [...boundaries.allow, '@berth/apps/*'] },
+      ],
       'no-restricted-imports': 'off',
     },
   },

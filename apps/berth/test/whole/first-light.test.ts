@@ -289,7 +289,7 @@ describe('bad requests', () => {
     ['an unknown route', 'GET', '/v1/nonsense', undefined, bad(null, 'not_found', 404)],
     ['an unknown cursor', 'GET', '/v1/apps?cursor=%00', undefined, bad('cursor')],
     ['a NUL in a filter', 'GET', '/v1/apps?name=%00', undefined, bad('name')],
-    ['a NUL in a text', 'POST', '/v1/apps', '{"name": "x", "tags": {"a": "\\u0000"}}', bad('tags')],
+    ['a NUL in a text', 'POST', '/v1/apps', '{"name": "x", "tags": {"a": "\\u0000"}}', bad('tags.a')],
     ['too long a page', 'GET', '/v1/apps?limit=1000', undefined, bad('limit')],
   ])('%s', async (_, method, path, body, expected) => {
     const { status, body: answer } = await platform.request(method, path, body === undefined ? {} : { body });
