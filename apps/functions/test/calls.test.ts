@@ -131,6 +131,22 @@ test('an outcome is recorded once: a repeat gets the same verdict, another conta
   expect([call.status, call.result?.toString()]).toEqual([SUCCESS, '1']);
 });
 
+test('a call that runs shows how its container came to be, and still does when it is cancelled', async () => {
+  const { functionId } = await aFunction();
+  const { callId } = await spawn(functionId);
+  const { input } = await runner.next(functionId);
+  const where = container();
+  const begun = Date.now();
+  await runner.started(input, where, false, [
+    { name: 'create', startedAt: new Date(begun), durationMs: 30 },
+    { name: 'start', startedAt: new Date(begun + 30), durationMs: 200 },
+  ]);
+  const names = async () => (await get(callId)).phases.map(({ name }) => name);
+  expect(await names()).toEqual(['queued', 'create', 'start']);
+  await client.cancelFunctionCall({ callId }, { for: owner });
+  expect((await names()).slice(0, 3)).toEqual(['queued', 'create', 'start']);
+});
+
 test('of twenty that say one input ended, one is recorded', async () => {
   const { functionId } = await aFunction();
   const { callId } = await spawn(functionId);

@@ -7,6 +7,7 @@ import {
   InputStarted,
   type AttachRunnerResponse,
   type InputVerdict,
+  type Phase,
 } from '@berth/contracts/functions/v1/functions';
 import { newId } from '@berth/database';
 import { decodeInput, inputConsumer, inputConsumerName, type InputMessage } from '@berth/events';
@@ -58,7 +59,12 @@ export class RunnerLine {
     });
   }
 
-  started(input: InputMessage, containerId: string, redelivered = false): Promise<InputVerdict> {
+  started(
+    input: InputMessage,
+    containerId: string,
+    redelivered = false,
+    phases: Phase[] = [],
+  ): Promise<InputVerdict> {
     const { inputId, attempt } = input;
     const value = InputStarted.fromPartial({
       inputId,
@@ -66,6 +72,7 @@ export class RunnerLine {
       containerId,
       redelivered,
       startedAt: new Date(),
+      phases,
     });
     return this.verdictOn({ $case: 'started', value });
   }

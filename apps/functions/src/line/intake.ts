@@ -3,10 +3,16 @@
  * different inputs beside each other. A message that could not be handled (Postgres went away) breaks the line: the
  * runner makes a new one and says it again.
  */
-import { Verdict, type InputFinished, type InputStarted } from '@berth/contracts/functions/v1/functions';
+import {
+  Verdict,
+  type InputFinished,
+  type InputStarted,
+  type Phase as PhaseMessage,
+} from '@berth/contracts/functions/v1/functions';
 import { BerthError } from '@berth/service-kit';
 import type { Context } from '../context';
-import { PAYLOAD_BYTES_MAX } from '../domain/payload';
+import { PAYLOAD_BYTES_MAX, PAYLOAD_FORMAT } from '../domain/payload';
+import type { Phase } from '../domain/phases';
 import { readableError, type InputError } from '../domain/outcome';
 import {
   endedAmong,
@@ -33,9 +39,9 @@ type Parts = Pick<Context, 'db' | 'relay' | 'waiting' | 'autoscaler' | 'log'>;
 export async function takeStarted(
   { db }: Pick<Parts, 'db'>,
   line: RunnerLine,
-  { inputId, attempt, containerId, startedAt, redelivered }: InputStarted,
+  { inputId, attempt, containerId, startedAt, redelivered, phases }: InputStarted,
 ): Promise<Answer> {
-  const on = { inputId, attempt, containerId };
+  const on = { inputId, attempt, containerId, containerPhases: phases.map(phaseFromProto) };
   const at = startedAt ?? new Date();
   if (redelivered) {
     const granted = await grantRedelivery(db, on, at);
@@ -58,11 +64,7 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
     containerId,
     startedAt: message.startedAt ?? finishedAt,
     finishedAt,
-    containerPhases: message.phases.map(({ name, startedAt, durationMs }) => ({
-      name,
-      startedAt: startedAt?.getTime() ?? 0,
-      durationMs,
-    })),
+    containerPhases: message.phases.map(phaseFromProto),
   };
   const failure = failureOf(outcome);
   if (outcome?.$case === 'success' && !failure) {
@@ -88,10 +90,20 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
   }
 }
 
+const phaseFromProto = ({ name, startedAt, durationMs }: PhaseMessage): Phase => ({
+  name,
+  startedAt: startedAt?.getTime() ?? 0,
+  durationMs,
+});
+
 /** The error in an outcome; undefined for a success that can be kept. */
 function failureOf(outcome: InputFinished['outcome']): InputError | undefined {
   if (!outcome) throw new BerthError('invalid', 'finished has no outcome.', { field: 'outcome' });
   if (outcome.$case === 'failure') return readableError(outcome.value);
+  // The format is the container's word, and a container is the user's.
+  if (outcome.value.format !== PAYLOAD_FORMAT) {
+    return { type: 'result_invalid', message: `The container gave a result that is not ${PAYLOAD_FORMAT}.` };
+  }
   if (outcome.value.payload.length <= PAYLOAD_BYTES_MAX) return undefined;
   return {
     type: 'result_invalid',

@@ -25,13 +25,17 @@ const from = (event: InputEvent): string =>
 const HELD = `(i.state = 'pending' OR (i.state = 'running' AND i.container_id = $3))`;
 
 /** `start`: it runs there; saying so again changes nothing. False: stale, or its outcome came first. */
-export async function markStarted(sql: Sql, on: Attempt, startedAt: Date): Promise<boolean> {
+export async function markStarted(
+  sql: Sql,
+  on: Attempt & { containerPhases: Phase[] },
+  startedAt: Date,
+): Promise<boolean> {
   const rows = await sql.prepared(
     'mark-started',
-    `UPDATE input i SET ${to('start')}, container_id = $3, started_at = $4
+    `UPDATE input i SET ${to('start')}, container_id = $3, started_at = $4, container_phases = $5
       WHERE id = $1 AND attempt = $2 AND (${from('start')} OR (state = 'running' AND container_id = $3))
       RETURNING id`,
-    [on.inputId, on.attempt, on.containerId, startedAt],
+    [on.inputId, on.attempt, on.containerId, startedAt, phasesOf(on)],
   );
   return rows.length > 0;
 }
@@ -56,7 +60,7 @@ export interface Finished extends Attempt {
   containerPhases: Phase[];
 }
 
-const phasesOf = ({ containerPhases }: Finished) =>
+const phasesOf = ({ containerPhases }: { containerPhases: Phase[] }) =>
   containerPhases.length > 0 ? JSON.stringify(containerPhases) : null;
 
 /** `succeed`. Undefined: stale. */

@@ -99,7 +99,8 @@ async function runMessage(context: SlotContext, message: HeldMessage): Promise<I
   }
 
   const startedAt = new Date();
-  const outcome = await runInput(context, { ...input, attempt, payload }, startedAt);
+  const phases = context.takePhases();
+  const outcome = await runInput(context, { ...input, attempt, payload }, startedAt, phases);
   if (!outcome) {
     message.giveBack();
     count('returned');
@@ -115,14 +116,21 @@ async function runMessage(context: SlotContext, message: HeldMessage): Promise<I
       outcome.kind === 'success'
         ? { $case: 'success', value: { payload: outcome.payload, format: outcome.format } }
         : { $case: 'failure', value: outcome.error },
-    phases: context.takePhases(),
+    phases,
   };
 }
 
 /** The attempt to run a redelivered input as; undefined where somebody else has it, or no more is to be begun. */
 async function askAttempt(context: SlotContext, { inputId, attempt }: InputMessage) {
   const { line, containerId, pulling } = context;
-  const asking = line.ask({ inputId, attempt, containerId, startedAt: new Date(), redelivered: true });
+  const asking = line.ask({
+    inputId,
+    attempt,
+    containerId,
+    startedAt: new Date(),
+    redelivered: true,
+    phases: [],
+  });
   const answer = await Promise.race([asking, aborted(pulling)]);
   return answer?.verdict === Verdict.VERDICT_ACCEPTED ? answer.attempt : undefined;
 }
@@ -146,6 +154,7 @@ async function runInput(
   context: SlotContext,
   input: InputMessage & { payload: Uint8Array },
   startedAt: Date,
+  phases: Phase[],
 ): Promise<Outcome | undefined> {
   const { spec, worker, running, line, containerId, ended, log } = context;
   const { inputId, callId, attempt } = input;
@@ -162,7 +171,7 @@ async function runInput(
   running.set(inputId, { callId, attempt, end });
   const limit = setTimeout(() => end('timeout'), spec.timeout * 1000);
   const tell = setTimeout(
-    () => line.tellStarted({ inputId, attempt, containerId, startedAt, redelivered: false }),
+    () => line.tellStarted({ inputId, attempt, containerId, startedAt, redelivered: false, phases }),
     TELL_START_MS,
   );
   try {
