@@ -1,8 +1,9 @@
 import { Readable } from 'node:stream';
+import { inspect } from 'node:util';
 
 import { createBody, type DockerHost } from '../src/docker/create-body';
 import { readFrames, splitTimestamp } from '../src/docker/frames';
-import type { Device } from '../src';
+import { connectDocker, type Device } from '../src';
 import { completeSpec } from '../src/validate-spec';
 
 const host: DockerHost = { owner: 'me', networkId: 'n1', gpuDriver: 'nvidia' };
@@ -77,4 +78,14 @@ test('a time stamp is taken off, text without one is kept', () => {
     data: Buffer.from('a b\n'),
   });
   expect(splitTimestamp(Buffer.from('no stamp')).data.toString()).toBe('no stamp');
+});
+
+test('a connection that was used describes itself in a word: the client does that for every request', async () => {
+  const { docker, agent } = connectDocker(process.env.DOCKER_HOST ?? 'unix:///var/run/docker.sock');
+  try {
+    await docker.ping();
+    expect(inspect(agent, { showHidden: true, depth: null }).length).toBeLessThan(100);
+  } finally {
+    agent.destroy();
+  }
 });

@@ -1,5 +1,6 @@
 import { Agent } from 'node:http';
 import type { Readable } from 'node:stream';
+import { inspect } from 'node:util';
 
 import Docker from 'dockerode';
 
@@ -35,9 +36,19 @@ import { ensureNetwork } from './network';
 /** What the modem takes, and its types leave out. */
 type DockerOptions = Docker.DockerOptions & { agent: Agent };
 
+/**
+ * Docker's client describes the options of every request for a log that is off, all that the agent holds included: 20 ms
+ * of processor time each (docker-modem 5.0.7), a fifth of a cold start. This one describes itself in a word.
+ */
+class TerseAgent extends Agent {
+  [inspect.custom](): string {
+    return 'Agent';
+  }
+}
+
 /** A connection to a Docker Engine that keeps its sockets open between requests. */
 export function connectDocker(dockerHost: string): { docker: Docker; agent: Agent } {
-  const agent = new Agent({ keepAlive: true });
+  const agent = new TerseAgent({ keepAlive: true });
   const [, scheme, rest] = /^(unix|tcp|http):\/\/(.+)$/.exec(dockerHost) ?? [];
   if (scheme === 'unix') return { docker: new Docker({ socketPath: rest, agent } as DockerOptions), agent };
   const [, host, port] = /^([^:/]+|\[[0-9a-f:]+\]):(\d+)\/?$/i.exec(rest ?? '') ?? [];
