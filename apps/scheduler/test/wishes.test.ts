@@ -192,6 +192,7 @@ describe('a wish', () => {
     const placed = all.filter(({ state }) => state === STATE.assigned);
     const cards = placed.flatMap(({ devices }) => devices.map(({ deviceId }) => deviceId));
     expect(new Set(cards).size).toBe(cards.length);
+    let roomy = 0;
     for (const { nodeId } of nodes) {
       const used = await platform.db.query<{ cpu: number; memory: number }>(
         `SELECT sum(millicores)::integer AS cpu, sum(memory_mib)::integer AS memory
@@ -200,8 +201,10 @@ describe('a wish', () => {
       );
       expect(used[0]!.cpu).toBeLessThanOrEqual(4000);
       expect(used[0]!.memory).toBeLessThanOrEqual(1024);
-      expect(used[0]!.cpu).toBeGreaterThan(2500); // And it is used: nothing more would have fitted.
+      if (used[0]!.cpu <= 2500) roomy++;
     }
+    // And it is used: nothing more would have fitted, but on the one node that is kept for the first of those that wait.
+    expect(roomy).toBeLessThanOrEqual(1);
   });
 
   test('twenty words of one owner at once end as the newest says', async () => {
