@@ -77,7 +77,7 @@ const get = async (callId: string) =>
 const container = () => newId('ta');
 
 const { INVOCATION_STATUS_SUCCESS: SUCCESS, INVOCATION_STATUS_FAILURE: FAILURE } = InvocationStatus;
-const { INVOCATION_STATUS_RUNNING: RUNNING, INVOCATION_STATUS_PENDING: PENDING } = InvocationStatus;
+const { INVOCATION_STATUS_RUNNING: RUNNING } = InvocationStatus;
 const { VERDICT_ACCEPTED: ACCEPTED, VERDICT_STALE: STALE } = Verdict;
 
 test('a call runs in a container and its caller gets the result, bytes untouched', async () => {
@@ -219,12 +219,12 @@ test('what ran in a lost container runs anew, and does not count as a failure', 
 
   const again = await runner.next(functionId);
   expect(again.input).toMatchObject({ inputId: input.inputId, attempt: 2 });
+  // The wish was told anew, for the input that is open still: the scheduler fills up on a new revision only.
+  await eventually(() => scheduler.containersOf(functionId).some((each) => each !== lost));
   expect(await runner.finished(input, lost!.containerId, success('old'))).toMatchObject({ verdict: STALE });
   const where = container();
   await runner.finished(again.input, where, success('new'));
   expect(await get(callId)).toMatchObject({ status: SUCCESS, attempts: 2 });
-  // The wish was told anew: the scheduler fills up on a new revision only.
-  await eventually(() => scheduler.containersOf(functionId).some((each) => each !== lost));
 });
 
 test('an input that loses its container every time ends as a failure', async () => {
