@@ -38,7 +38,9 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
 
   program
     .command('deploy')
-    .description('upload a folder with a berth.json and make its app and functions what that says')
+    .description(
+      'upload a folder with a berth.json and make its app and each function that it names; others of the app stay',
+    )
     .argument('[folder]', 'the folder', '.')
     .addHelpText('after', '\nExample:\n  berth deploy examples/seattle-weather')
     .action((folder: string) =>
