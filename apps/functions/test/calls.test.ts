@@ -315,6 +315,23 @@ test('what cannot be loaded is not tried for nobody, and tried at once for a cal
   expect(await invoked).toMatchObject({ status: FAILURE, error: { type: 'init_failed' } });
 });
 
+test.each<[string, Buffer, string]>([
+  ['no JSON', Buffer.from('1, "status": "success"'), 'json'],
+  ['nothing', Buffer.alloc(0), 'json'],
+  ['no text', Buffer.from([0x22, 0xff, 0x22]), 'json'],
+  ['another format', Buffer.from('1'), 'js\0on'],
+])(
+  'a container that gives %s for a result has failed: answers embed results as they are',
+  async (_, payload, format) => {
+    const { functionId } = await aFunction();
+    const { callId } = await spawn(functionId);
+    const { input } = await runner.next(functionId);
+    const outcome = { $case: 'success' as const, value: { payload, format } };
+    expect(await runner.finished(input, container(), outcome)).toMatchObject({ verdict: ACCEPTED });
+    expect(await get(callId)).toMatchObject({ status: FAILURE, error: { type: 'result_invalid' } });
+  },
+);
+
 test('user code may say anything: an error that no row can hold is recorded as far as it can be read', async () => {
   const { functionId } = await aFunction();
   const { callId } = await spawn(functionId);

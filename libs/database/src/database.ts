@@ -126,12 +126,6 @@ function translate(error: unknown): unknown {
   return error;
 }
 
-/** Whether a statement broke the unique constraint or index of this name. */
-export function violates(error: unknown, constraint: string): boolean {
-  const { code, constraint: broken } = error as { code?: string; constraint?: string };
-  return code === '23505' && broken === constraint;
-}
-
 /** Applies the migrations that are missing, each in its own transaction. Safe to run from several places at once. */
 export async function migrate(options: DatabaseOptions): Promise<string[]> {
   const dataSource = await dataSourceOf({ ...options, connectionsMax: 2 }).initialize();

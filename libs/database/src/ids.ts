@@ -27,13 +27,6 @@ export type IdPrefix =
   | 'ev';
 
 export type Id<P extends IdPrefix = IdPrefix> = `${P}-${string}`;
-export type AppId = Id<'ap'>;
-export type FunctionId = Id<'fu'>;
-export type CallId = Id<'fc'>;
-export type InputId = Id<'in'>;
-export type ContainerId = Id<'ta'>;
-export type NodeId = Id<'no'>;
-export type WorkspaceId = Id<'wo'>;
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const BODY_LENGTH = 22;

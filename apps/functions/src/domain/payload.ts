@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { BerthError } from '@berth/service-kit';
 
 /** The only format so far: `{"args":[…],"kwargs":{…}}`. */
@@ -41,4 +42,15 @@ export function composePayload(args: Uint8Array | undefined, kwargs: Uint8Array 
     );
   }
   return payload;
+}
+
+/** Whether these bytes are one JSON document. What is kept is the bytes: a number keeps all its digits. */
+export function isJson(bytes: Buffer): boolean {
+  if (!isUtf8(bytes)) return false;
+  try {
+    JSON.parse(bytes.toString('utf8'));
+    return true;
+  } catch {
+    return false;
+  }
 }

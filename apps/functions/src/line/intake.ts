@@ -11,7 +11,7 @@ import {
 } from '@berth/contracts/functions/v1/functions';
 import { BerthError } from '@berth/service-kit';
 import type { Context } from '../context';
-import { PAYLOAD_BYTES_MAX, PAYLOAD_FORMAT } from '../domain/payload';
+import { isJson, PAYLOAD_BYTES_MAX, PAYLOAD_FORMAT } from '../domain/payload';
 import type { Phase } from '../domain/phases';
 import { readableError, type InputError } from '../domain/outcome';
 import {
@@ -55,7 +55,7 @@ export async function takeStarted(
 
 /** It ended. Recorded once: whoever comes second, or under a superseded attempt, is stale. */
 export async function takeFinished(parts: Parts, message: InputFinished): Promise<Answer> {
-  const { db, relay, waiting, autoscaler } = parts;
+  const { db, relay, waiting, autoscaler, log } = parts;
   const { inputId, attempt, containerId, outcome } = message;
   const finishedAt = message.finishedAt ?? new Date();
   const on: Finished = {
@@ -78,16 +78,14 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
   const record = await db.transact((tx) => recordFailure(tx, on, failure!));
   if (record.kind === 'stale') return (await isRecorded(db, on)) ? accepted() : stale;
   if (record.kind === 'retried') {
-    publish(parts, record.outbox);
+    relay
+      .publish([record.outbox])
+      .catch((error: unknown) => log.warn({ err: error, inputId }, 'a retry waits in the outbox'));
     return accepted();
   }
   waiting.announce([record.call]);
   autoscaler.ended([record.call]);
   return accepted();
-
-  function publish({ log }: Parts, row: Parameters<typeof relay.publish>[0][number]): void {
-    relay.publish([row]).catch((error: unknown) => log.warn({ err: error }, 'a retry waits in the outbox'));
-  }
 }
 
 const phaseFromProto = ({ name, startedAt, durationMs }: PhaseMessage): Phase => ({
@@ -100,13 +98,16 @@ const phaseFromProto = ({ name, startedAt, durationMs }: PhaseMessage): Phase =>
 function failureOf(outcome: InputFinished['outcome']): InputError | undefined {
   if (!outcome) throw new BerthError('invalid', 'finished has no outcome.', { field: 'outcome' });
   if (outcome.$case === 'failure') return readableError(outcome.value);
-  // The format is the container's word, and a container is the user's.
-  if (outcome.value.format !== PAYLOAD_FORMAT) {
-    return { type: 'result_invalid', message: `The container gave a result that is not ${PAYLOAD_FORMAT}.` };
+  const { payload, format } = outcome.value;
+  if (payload.length > PAYLOAD_BYTES_MAX) {
+    return resultInvalid(`is larger than ${PAYLOAD_BYTES_MAX} bytes: store it, and return where it is`);
   }
-  if (outcome.value.payload.length <= PAYLOAD_BYTES_MAX) return undefined;
-  return {
-    type: 'result_invalid',
-    message: `The result is larger than ${PAYLOAD_BYTES_MAX} bytes: store it, and return where it is.`,
-  };
+  // A worker checks what it sends; but what speaks for the container is the user's, and answers embed it as it is.
+  if (format !== PAYLOAD_FORMAT || !isJson(payload)) return resultInvalid('is not JSON');
+  return undefined;
 }
+
+const resultInvalid = (why: string): InputError => ({
+  type: 'result_invalid',
+  message: `The result ${why}.`,
+});
