@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { Agent, fetch, type Response } from 'undici';
 import type { Credentials } from './credentials';
 
@@ -29,16 +30,27 @@ export interface RequestOptions {
   idempotencyKey?: string;
 }
 
-const RETRIES_MAX = 5;
+/** For how long a request is repeated to a platform that does not answer. Milliseconds. */
+const PATIENCE = {
+  /** It has answered this client before: it is being restarted, and its supervisor may back off for seconds. */
+  known: 60_000,
+  /** It never has: most likely it is not there, and whoever waits should hear so. */
+  unknown: 3_000,
+};
 const RETRY_FIRST_MS = 100;
+const RETRY_LAST_MS = 2_000;
 
 /** Speaks REST: authenticates, retries what is safe to repeat, turns error bodies into BerthApiError. */
 export class Http {
   // A call may run for hours: neither its headers nor its lines have a deadline here.
   private readonly agent = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
   private readonly auth: Record<string, string>;
+  private hasAnswered = false;
 
-  constructor(private readonly credentials: Credentials) {
+  constructor(
+    private readonly credentials: Credentials,
+    private readonly patience = PATIENCE,
+  ) {
     this.auth = credentials.apiKey
       ? { 'x-api-key': credentials.apiKey }
       : { authorization: `Bearer ${credentials.tokenId}.${credentials.tokenSecret}` };
@@ -101,26 +113,26 @@ export class Http {
       body: options.bytes ?? (options.body === undefined ? undefined : JSON.stringify(options.body)),
       ...(options.signal ? { signal: options.signal } : {}),
     };
-    for (let attempt = 0; ; attempt++) {
+    const beganAt = performance.now();
+    for (let pauseMs = RETRY_FIRST_MS; ; pauseMs = Math.min(2 * pauseMs, RETRY_LAST_MS)) {
+      const isLate = () =>
+        performance.now() - beganAt > this.patience[this.hasAnswered ? 'known' : 'unknown'];
       try {
         const response = await fetch(url, init);
+        this.hasAnswered = true;
         if (response.ok) return response;
         const error = toError(response.status, await bodyOf(response));
-        if (![429, 503].includes(response.status) || attempt >= RETRIES_MAX) throw error;
+        if (![429, 503].includes(response.status) || isLate()) throw error;
       } catch (error) {
         if (error instanceof BerthApiError || options.signal?.aborted) throw error;
-        if (attempt >= RETRIES_MAX) {
+        if (isLate()) {
           throw new Error(
             `Berth does not answer at ${this.credentials.apiUrl}: is it running (npm run status)?`,
-            {
-              cause: error,
-            },
+            { cause: error },
           );
         }
       }
-      await new Promise((resolve) =>
-        setTimeout(resolve, RETRY_FIRST_MS * 2 ** attempt * (0.5 + Math.random())),
-      );
+      await setTimeout(pauseMs * (0.5 + Math.random()), undefined, { signal: options.signal });
     }
   }
 }
