@@ -1,5 +1,11 @@
 import fc from 'fast-check';
-import { checkModule, completeDefinition, type GivenDefinition } from '../src/domain/definition';
+import {
+  checkModule,
+  completeDefinition,
+  isSameDefinition,
+  type Definition,
+  type GivenDefinition,
+} from '../src/domain/definition';
 import { checkGpu } from '../src/domain/gpu';
 import { isFinal, TRANSITIONS } from '../src/domain/input-state';
 import { isTriedAgain } from '../src/domain/outcome';
@@ -13,14 +19,13 @@ const given = (change: Partial<GivenDefinition> = {}): GivenDefinition => ({
   handler: 'main:run',
   image: '',
   gpu: [],
-  cpu: undefined,
-  memory: undefined,
-  timeout: undefined,
-  retries: undefined,
-  min_containers: undefined,
-  max_containers: undefined,
   env: {},
-  scaledown_window: undefined,
+  secrets: [],
+  volumes: {},
+  retry_delay: undefined,
+  batching: undefined,
+  schedule: undefined,
+  web: undefined,
   ...change,
 });
 
@@ -34,13 +39,41 @@ describe('definitions', () => {
       cpu: 1,
       memory: 256,
       timeout: 300,
+      startup_timeout: 300,
       retries: 0,
+      retry_delay: { first: 1, backoff: 2, max: 60 },
       min_containers: 0,
       max_containers: 10,
-      env: {},
+      buffer_containers: 0,
       scaledown_window: 60,
+      max_concurrent_inputs: 1,
+      batching: null,
+      env: {},
+      secrets: [],
+      volumes: {},
+      schedule: null,
+      web: null,
     });
   });
+
+  test('a definition is the same however its parts are ordered, and another when one differs', () => {
+    const volumes = { '/a': 'one', '/b': 'two' };
+    const one = completeDefinition(given({ env: { A: '1', B: '2' }, volumes }));
+    expect(isSameDefinition(one, completeDefinition(given({ volumes, env: { B: '2', A: '1' } })))).toBe(true);
+    expect(isSameDefinition(one, { ...one, retry_delay: { ...one.retry_delay, max: 61 } })).toBe(false);
+    expect(isSameDefinition(one, { ...one, gpu: ['H100'] })).toBe(false);
+  });
+
+  test.each<[Partial<GivenDefinition>, Partial<Definition>]>([
+    [{ timeout: 5 }, { startup_timeout: 60 }],
+    [{ timeout: 86_400 }, { startup_timeout: 3600 }],
+    [{ schedule: { cron: '0 9 * * 1', timezone: '' } }, { schedule: { cron: '0 9 * * 1', timezone: 'UTC' } }],
+    [
+      { web: { kind: 'endpoint' } },
+      { web: { kind: 'endpoint', method: 'GET', port: 0, requires_proxy_auth: false } },
+    ],
+    [{ secrets: ['a', 'b', 'a'] }, { secrets: ['a', 'b'] }],
+  ])('%j becomes %j', (change, part) => expect(completeDefinition(given(change))).toMatchObject(part));
 
   test.each<[string, Partial<GivenDefinition>]>([
     ['runtime', { runtime: undefined }],
@@ -65,6 +98,28 @@ describe('definitions', () => {
     ['env', { env: { A: 'x'.repeat(70_000) } }],
     ['scaledown_window', { scaledown_window: 0 }],
     ['gpu', { gpu: ['RTX-1'] }],
+    ['startup_timeout', { startup_timeout: 3601 }],
+    ['retry_delay.first', { retry_delay: { first: -1 } }],
+    ['retry_delay.backoff', { retry_delay: { backoff: 0.5 } }],
+    ['buffer_containers', { buffer_containers: -1 }],
+    ['max_concurrent_inputs', { max_concurrent_inputs: 1001 }],
+    ['batching.max_batch_size', { batching: { max_batch_size: 1, wait_ms: 0 } }],
+    ['batching.wait_ms', { batching: { max_batch_size: 2, wait_ms: 600_001 } }],
+    ['secrets', { secrets: ['a b'] }],
+    ['volumes', { volumes: { data: 'x' } }],
+    ['volumes', { volumes: { '/berth/run': 'x' } }],
+    ['volumes', { volumes: { '/a/../b': 'x' } }],
+    ['volumes', { volumes: { '/': 'x' } }],
+    ['volumes', { volumes: { '/a': 'x', '/a/b': 'y' } }],
+    ['volumes', { volumes: { '/a': '' } }],
+    ['schedule', { schedule: { cron: '', timezone: '' } }],
+    ['schedule', { schedule: { cron: '* * * * *', timezone: '', period: 5 } }],
+    ['schedule.period', { schedule: { cron: '', timezone: '', period: 0.5 } }],
+    ['web.kind', { web: { method: 'GET' } }],
+    ['web.method', { web: { kind: 'endpoint', method: 'FETCH' } }],
+    ['web.method', { web: { kind: 'asgi', method: 'GET' } }],
+    ['web.port', { web: { kind: 'server' } }],
+    ['web.port', { web: { kind: 'wsgi', port: 80 } }],
   ])('%s is refused: %j', (field, change) => {
     expect(() => completeDefinition(given(change))).toThrow(
       expect.objectContaining({ kind: 'invalid', field }),

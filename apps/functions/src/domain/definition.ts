@@ -16,28 +16,70 @@ export interface Definition {
   memory: number;
   /** Seconds that one input may run. */
   timeout: number;
+  /** Seconds that a container may take until it is ready. */
+  startup_timeout: number;
   retries: number;
+  retry_delay: RetryDelay;
   min_containers: number;
   max_containers: number;
-  env: Record<string, string>;
+  /** Idle containers beside the busy ones while there are any. */
+  buffer_containers: number;
   /** Seconds that an idle container is kept. */
   scaledown_window: number;
+  /** Inputs that one container runs at a time. */
+  max_concurrent_inputs: number;
+  batching: Batching | null;
+  env: Record<string, string>;
+  /** Names, of the app's environment. */
+  secrets: string[];
+  /** Path inside to the name of a volume of the app's environment. */
+  volumes: Record<string, string>;
+  schedule: Schedule | null;
+  web: Web | null;
 }
 
-/** What a caller gave: undefined where nothing was said. */
-export interface GivenDefinition {
-  runtime: RuntimeName | undefined;
+/** Seconds, and the factor by which the wait grows with each further failure. */
+export interface RetryDelay {
+  first: number;
+  backoff: number;
+  max: number;
+}
+
+export interface Batching {
+  max_batch_size: number;
+  wait_ms: number;
+}
+
+export type Schedule = { cron: string; timezone: string } | { period: number };
+
+export interface Web {
+  kind: WebKind;
+  /** Of an endpoint; else empty. */
+  method: string;
+  /** Of a server; else 0. */
+  port: number;
+  requires_proxy_auth: boolean;
+}
+
+export type WebKind = 'endpoint' | 'asgi' | 'wsgi' | 'server';
+
+/** Without, or undefined in place of, each value that was not given. */
+type Given<T> = { [Field in keyof T]?: T[Field] | undefined };
+
+/** What a caller gave. */
+export interface GivenDefinition extends Given<
+  Omit<Definition, 'retry_delay' | 'batching' | 'schedule' | 'web'>
+> {
   handler: string;
   image: string;
-  gpu: readonly string[];
-  cpu: number | undefined;
-  memory: number | undefined;
-  timeout: number | undefined;
-  retries: number | undefined;
-  min_containers: number | undefined;
-  max_containers: number | undefined;
-  env: Readonly<Record<string, string>>;
-  scaledown_window: number | undefined;
+  gpu: string[];
+  env: Record<string, string>;
+  secrets: string[];
+  volumes: Record<string, string>;
+  retry_delay: Given<RetryDelay> | undefined;
+  batching: Batching | undefined;
+  schedule: { cron: string; timezone: string; period?: number | undefined } | undefined;
+  web: Given<Web> | undefined;
 }
 
 const refuse = (field: string, why: string) => new BerthError('invalid', `${field} ${why}.`, { field });
@@ -73,6 +115,7 @@ export function completeDefinition(given: GivenDefinition): Definition {
   if (image !== '' && !IMAGE.test(image)) {
     throw refuse('image', 'is not an image reference such as python:3.12-slim');
   }
+  const timeout = inRange('timeout', given.timeout, 300, 1, 86_400);
   const definition: Definition = {
     runtime,
     handler,
@@ -80,18 +123,29 @@ export function completeDefinition(given: GivenDefinition): Definition {
     gpu: checkGpu(given.gpu),
     cpu: inRange('cpu', given.cpu, 1, 0.1, 256),
     memory: inRange('memory', given.memory, 256, 64, 4_194_304),
-    timeout: inRange('timeout', given.timeout, 300, 1, 86_400),
+    timeout,
+    startup_timeout: inRange('startup_timeout', given.startup_timeout, defaultStartup(timeout), 1, 3600),
     retries: inRange('retries', given.retries, 0, 0, 10),
+    retry_delay: checkRetryDelay(given.retry_delay),
     min_containers: inRange('min_containers', given.min_containers, 0, 0, 1000),
     max_containers: inRange('max_containers', given.max_containers, 10, 1, 1000),
-    env: checkEnv(given.env),
+    buffer_containers: inRange('buffer_containers', given.buffer_containers, 0, 0, 1000),
     scaledown_window: inRange('scaledown_window', given.scaledown_window, 60, 1, 3600),
+    max_concurrent_inputs: inRange('max_concurrent_inputs', given.max_concurrent_inputs, 1, 1, 1000),
+    batching: given.batching ? checkBatching(given.batching) : null,
+    env: checkEnv(given.env),
+    secrets: checkSecrets(given.secrets),
+    volumes: checkVolumes(given.volumes),
+    schedule: given.schedule ? checkSchedule(given.schedule) : null,
+    web: given.web ? checkWeb(given.web) : null,
   };
   if (definition.min_containers > definition.max_containers) {
     throw refuse('min_containers', `is greater than max_containers (${definition.max_containers})`);
   }
   return definition;
 }
+
+const defaultStartup = (timeout: number): number => Math.min(Math.max(timeout, 60), 3600);
 
 function checkHandler(runtime: RuntimeName, handler: string): void {
   if (handler.length <= HANDLER_LENGTH_MAX && HANDLERS[runtime].test(handler)) return;
@@ -118,24 +172,76 @@ function checkEnv(env: Readonly<Record<string, string>>): Record<string, string>
   return { ...env };
 }
 
-/** Whether two definitions are the same in every part. */
-export function isSameDefinition(one: Definition, other: Definition): boolean {
-  const parts = (definition: Definition) => [
-    definition.runtime,
-    definition.handler,
-    definition.image,
-    definition.gpu,
-    definition.cpu,
-    definition.memory,
-    definition.timeout,
-    definition.retries,
-    definition.min_containers,
-    definition.max_containers,
-    Object.entries(definition.env).sort(),
-    definition.scaledown_window,
-  ];
-  return JSON.stringify(parts(one)) === JSON.stringify(parts(other));
+function checkRetryDelay(given: Given<RetryDelay> | undefined): RetryDelay {
+  return {
+    first: inRange('retry_delay.first', given?.first, 1, 0, 3600),
+    backoff: inRange('retry_delay.backoff', given?.backoff, 2, 1, 10),
+    max: inRange('retry_delay.max', given?.max, 60, 0, 86_400),
+  };
 }
+
+const checkBatching = ({ max_batch_size, wait_ms }: Batching): Batching => ({
+  max_batch_size: inRange('batching.max_batch_size', max_batch_size, 2, 2, 1000),
+  wait_ms: inRange('batching.wait_ms', wait_ms, 0, 0, 600_000),
+});
+
+function checkSecrets(names: readonly string[]): string[] {
+  for (const name of names)
+    if (!NAME.test(name)) throw refuse('secrets', 'has a name that no secret can have');
+  return [...new Set(names)];
+}
+
+/** Outside of what the platform itself mounts. */
+const VOLUME_PATH = /^(?!\/berth(\/|$))(\/(?!\.{1,2}(\/|$))[^/\0:]+)+$/;
+const VOLUMES_MAX = 32;
+
+function checkVolumes(volumes: Readonly<Record<string, string>>): Record<string, string> {
+  const paths = Object.keys(volumes);
+  if (paths.length > VOLUMES_MAX) throw refuse('volumes', `names more than ${VOLUMES_MAX} volumes`);
+  for (const path of paths) {
+    if (!VOLUME_PATH.test(path)) throw refuse('volumes', 'has a path that is not absolute, such as /data');
+    if (!NAME.test(volumes[path]!)) throw refuse('volumes', 'has a name that no volume can have');
+    if (paths.some((other) => other.startsWith(`${path}/`))) {
+      throw refuse('volumes', 'has a path inside another volume');
+    }
+  }
+  return { ...volumes };
+}
+
+function checkSchedule({ cron, timezone, period }: NonNullable<GivenDefinition['schedule']>): Schedule {
+  if (period !== undefined) {
+    if (cron || timezone) throw refuse('schedule', 'has a period and a cron: give one of them');
+    return { period: inRange('schedule.period', period, 1, 1, 31_536_000) };
+  }
+  if (!cron) throw refuse('schedule', 'needs a cron, such as 0 9 * * 1, or a period in seconds');
+  return { cron, timezone: timezone || 'UTC' };
+}
+
+const WEB_METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
+
+function checkWeb({ kind, method = '', port = 0, requires_proxy_auth = false }: Given<Web>): Web {
+  if (!kind) throw refuse('web.kind', 'must be endpoint, asgi, wsgi or server');
+  if (kind !== 'endpoint' && method) throw refuse('web.method', 'is of endpoints only');
+  if (kind !== 'server' && port) throw refuse('web.port', 'is of servers only');
+  if (method && !WEB_METHODS.includes(method)) {
+    throw refuse('web.method', `must be one of ${WEB_METHODS.join(', ')}`);
+  }
+  return {
+    kind,
+    method: kind === 'endpoint' ? method || 'GET' : '',
+    port: kind === 'server' ? inRange('web.port', port, 0, 1, 65_535) : 0,
+    requires_proxy_auth,
+  };
+}
+
+/** Whether two definitions are the same in every part, in whatever order those are written. */
+export const isSameDefinition = (one: Definition, other: Definition): boolean =>
+  JSON.stringify(one, sortKeys) === JSON.stringify(other, sortKeys);
+
+const sortKeys = (_: string, value: unknown) =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)))
+    : value;
 
 /** What the files of a function's source may come to; each node that runs it keeps a copy. Bytes. */
 const SOURCE_BYTES_MAX = 1024 ** 3;

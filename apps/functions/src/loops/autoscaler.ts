@@ -172,7 +172,7 @@ export class Autoscaler {
     if (!version) return;
     if (version.app_stopped) await this.terminate(key);
 
-    memory.capacityMax = version.max_containers * INPUTS_PER_CONTAINER;
+    memory.capacityMax = version.definition.max_containers * INPUTS_PER_CONTAINER;
     const now = Date.now();
     const { refill, yields } = memory;
     memory.refill = false;
@@ -187,9 +187,9 @@ export class Autoscaler {
           {
             open: pool.open,
             slots: INPUTS_PER_CONTAINER,
-            minContainers: version.min_containers,
-            maxContainers: version.max_containers,
-            scaledownMs: version.scaledown_window * 1000,
+            minContainers: version.definition.min_containers,
+            maxContainers: version.definition.max_containers,
+            scaledownMs: version.definition.scaledown_window * 1000,
             current: version.current,
             wish: pool.wish,
             alive: refill ? memory.containers?.size : pool.wish,

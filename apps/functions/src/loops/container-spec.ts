@@ -6,21 +6,21 @@ import type { VersionInApp } from '../store/function-store';
 export const INPUTS_PER_CONTAINER = 1;
 
 /** What a runner needs to start a container of this version. */
-export const specOf = (version: VersionInApp): ContainerSpec =>
+export const specOf = ({ definition, ...version }: VersionInApp): ContainerSpec =>
   ContainerSpec.fromPartial({
     organizationId: version.organization_id,
     workspaceId: version.workspace_id,
     appId: version.app_id,
     functionId: version.function_id,
     version: version.version,
-    runtime: RUNTIMES[version.runtime],
-    handler: version.handler,
-    image: version.image,
+    runtime: RUNTIMES[definition.runtime],
+    handler: definition.handler,
+    image: definition.image,
     source: version.source,
-    env: version.env,
-    cpu: version.cpu,
-    memory: version.memory,
-    gpu: version.gpu,
-    timeout: version.timeout,
+    env: definition.env,
+    cpu: definition.cpu,
+    memory: definition.memory,
+    gpu: definition.gpu,
+    timeout: definition.timeout,
     slots: INPUTS_PER_CONTAINER,
   });

@@ -3,7 +3,7 @@ import type { FunctionDefinition } from '@berth/contracts/functions/v1/functions
 import { BerthError, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { checkModule, checkSourceSize, completeDefinition, type Definition } from '../domain/definition';
-import { runtimeFromProto } from './to-proto';
+import { runtimeFromProto, webKindFromProto } from './to-proto';
 
 /** The definition in a request, complete, with the tree that holds its source. Errors: `invalid`, `not_found`. */
 export async function readDefinition(
@@ -19,11 +19,28 @@ export async function readDefinition(
     cpu: request.cpu,
     memory: request.memory,
     timeout: request.timeout,
+    startup_timeout: request.startupTimeout,
     retries: request.retries,
+    retry_delay: request.retryDelay,
     min_containers: request.minContainers,
     max_containers: request.maxContainers,
-    env: request.env,
+    buffer_containers: request.bufferContainers,
     scaledown_window: request.scaledownWindow,
+    max_concurrent_inputs: request.maxConcurrentInputs,
+    batching: request.batching && {
+      max_batch_size: request.batching.maxBatchSize,
+      wait_ms: request.batching.waitMs,
+    },
+    env: request.env,
+    secrets: request.secrets,
+    volumes: request.volumes,
+    schedule: request.schedule,
+    web: request.web && {
+      kind: webKindFromProto(request.web.kind),
+      method: request.web.method,
+      port: request.web.port,
+      requires_proxy_auth: request.web.requiresProxyAuth,
+    },
   });
   return { definition, source: await findSource(sync, request, definition, call) };
 }

@@ -2,13 +2,15 @@ import {
   AppState as AppStateMessage,
   InvocationStatus,
   Runtime,
+  Schedule,
+  WebKind as WebKindMessage,
   type App as AppMessage,
   type FunctionMessage,
   type FunctionCall,
   type InvocationResult,
   type Phase as PhaseMessage,
 } from '@berth/contracts/functions/v1/functions';
-import type { RuntimeName } from '../domain/definition';
+import type { RuntimeName, WebKind } from '../domain/definition';
 import type { InputState } from '../domain/input-state';
 import { composePhases } from '../domain/phases';
 import type { CallView } from '../store/call-store';
@@ -41,24 +43,52 @@ export const RUNTIMES: Record<RuntimeName, Runtime> = {
 export const runtimeFromProto = (runtime: Runtime): RuntimeName | undefined =>
   (Object.keys(RUNTIMES) as RuntimeName[]).find((name) => RUNTIMES[name] === runtime);
 
-export const functionToProto = (row: CurrentFunction): FunctionMessage => ({
+const WEB_KINDS: Record<WebKind, WebKindMessage> = {
+  endpoint: WebKindMessage.WEB_KIND_ENDPOINT,
+  asgi: WebKindMessage.WEB_KIND_ASGI,
+  wsgi: WebKindMessage.WEB_KIND_WSGI,
+  server: WebKindMessage.WEB_KIND_SERVER,
+};
+
+export const webKindFromProto = (kind: WebKindMessage): WebKind | undefined =>
+  (Object.keys(WEB_KINDS) as WebKind[]).find((name) => WEB_KINDS[name] === kind);
+
+export const functionToProto = ({ definition, ...row }: CurrentFunction): FunctionMessage => ({
   functionId: row.function_id,
   appId: row.app_id,
   name: row.name,
-  runtime: RUNTIMES[row.runtime],
-  handler: row.handler,
-  image: row.image,
-  gpu: row.gpu,
-  cpu: row.cpu,
-  memory: row.memory,
-  timeout: row.timeout,
-  retries: row.retries,
-  minContainers: row.min_containers,
-  maxContainers: row.max_containers,
+  runtime: RUNTIMES[definition.runtime],
+  handler: definition.handler,
+  image: definition.image,
+  gpu: definition.gpu,
+  cpu: definition.cpu,
+  memory: definition.memory,
+  timeout: definition.timeout,
+  retries: definition.retries,
+  minContainers: definition.min_containers,
+  maxContainers: definition.max_containers,
   webUrl: undefined,
   version: row.version,
   source: row.source,
   createdAt: row.created_at,
+  retryDelay: definition.retry_delay,
+  startupTimeout: definition.startup_timeout,
+  bufferContainers: definition.buffer_containers,
+  maxConcurrentInputs: definition.max_concurrent_inputs,
+  batching: definition.batching
+    ? { maxBatchSize: definition.batching.max_batch_size, waitMs: definition.batching.wait_ms }
+    : undefined,
+  secrets: definition.secrets,
+  volumes: definition.volumes,
+  schedule: definition.schedule ? Schedule.fromPartial(definition.schedule) : undefined,
+  web: definition.web
+    ? {
+        kind: WEB_KINDS[definition.web.kind],
+        method: definition.web.method,
+        port: definition.web.port,
+        requiresProxyAuth: definition.web.requires_proxy_auth,
+      }
+    : undefined,
 });
 
 const STATUSES: Record<InputState, InvocationStatus> = {

@@ -32,7 +32,7 @@ export const updateFunction =
         const app = await holdApp(tx, workspaceId, existing.app_id);
         if (app?.stopped_at) throw appIsStopped();
         const current = (await findFunction(tx, workspaceId, existing.function_id))!;
-        if (isSameDefinition(current, definition) && current.source === source) {
+        if (isSameDefinition(current.definition, definition) && current.source === source) {
           return { function: functionToProto(current) };
         }
         const version = await advanceVersion(tx, existing.function_id);

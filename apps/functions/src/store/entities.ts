@@ -3,7 +3,7 @@ import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 
 import type { InputState } from '../domain/input-state';
 import type { InputError } from '../domain/outcome';
 import type { Phase } from '../domain/phases';
-import type { RuntimeName } from '../domain/definition';
+import type { Definition } from '../domain/definition';
 
 export type AppState = 'ephemeral' | 'deployed' | 'stopped';
 
@@ -70,7 +70,6 @@ export class Func {
 }
 
 @Entity('function_version')
-@Check('function_version_containers', 'min_containers >= 0 AND min_containers <= max_containers')
 export class FunctionVersion {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'function_version_pkey' })
   @ForeignKey(() => Func, { name: 'function_version_function' })
@@ -79,50 +78,13 @@ export class FunctionVersion {
   @PrimaryColumn({ type: 'integer', primaryKeyConstraintName: 'function_version_pkey' })
   version!: number;
 
-  @Column({ type: 'text' })
-  runtime!: RuntimeName;
-
-  @Column({ type: 'text' })
-  handler!: string;
-
-  /** Empty: the base image of the runtime. */
-  @Column({ type: 'text' })
-  image!: string;
+  /** Checked and complete when it was written; whoever adds to it gives earlier rows a value by a migration. */
+  @Column({ type: 'jsonb' })
+  definition!: Definition;
 
   /** A tree of sync. */
   @Column({ type: 'text', collation: 'C' })
   source!: string;
-
-  @Column({ type: 'text', array: true, default: [] })
-  gpu!: string[];
-
-  /** Cores. */
-  @Column({ type: 'double precision' })
-  cpu!: number;
-
-  /** MiB. */
-  @Column({ type: 'integer' })
-  memory!: number;
-
-  /** Seconds. */
-  @Column({ type: 'integer' })
-  timeout!: number;
-
-  @Column({ type: 'integer' })
-  retries!: number;
-
-  @Column({ type: 'integer' })
-  min_containers!: number;
-
-  @Column({ type: 'integer' })
-  max_containers!: number;
-
-  @Column({ type: 'jsonb', default: {} })
-  env!: Record<string, string>;
-
-  /** Seconds. */
-  @Column({ type: 'integer' })
-  scaledown_window!: number;
 
   @Column({ type: 'timestamptz', default: () => 'now()' })
   created_at!: Date;

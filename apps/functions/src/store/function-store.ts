@@ -6,9 +6,7 @@ import type { Func, FunctionVersion } from './entities';
 export type CurrentFunction = Omit<FunctionVersion, 'created_at'> &
   Pick<Func, 'app_id' | 'name' | 'created_at'>;
 
-const CURRENT = `
-  f.id AS function_id, f.app_id, f.name, f.created_at, v.version, v.runtime, v.handler, v.image, v.source, v.gpu,
-  v.cpu, v.memory, v.timeout, v.retries, v.min_containers, v.max_containers, v.env, v.scaledown_window`;
+const CURRENT = 'f.id AS function_id, f.app_id, f.name, f.created_at, v.version, v.definition, v.source';
 const FROM_CURRENT =
   'FROM function f JOIN function_version v ON v.function_id = f.id AND v.version = f.version';
 
@@ -45,28 +43,9 @@ export async function insertVersion(
   definition: Definition,
   source: string,
 ): Promise<void> {
-  const { gpu, env } = definition;
   await tx.query(
-    `INSERT INTO function_version (function_id, version, runtime, handler, image, source, gpu, cpu, memory, timeout,
-                                   retries, min_containers, max_containers, env, scaledown_window)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-    [
-      functionId,
-      version,
-      definition.runtime,
-      definition.handler,
-      definition.image,
-      source,
-      gpu,
-      definition.cpu,
-      definition.memory,
-      definition.timeout,
-      definition.retries,
-      definition.min_containers,
-      definition.max_containers,
-      JSON.stringify(env),
-      definition.scaledown_window,
-    ],
+    'INSERT INTO function_version (function_id, version, definition, source) VALUES ($1, $2, $3, $4)',
+    [functionId, version, JSON.stringify(definition), source],
   );
   await tx.query('INSERT INTO pool (function_id, version) VALUES ($1, $2)', [functionId, version]);
 }
@@ -106,8 +85,7 @@ export async function findVersion(
 ): Promise<VersionInApp | undefined> {
   const [row] = await sql.prepared<VersionInApp>(
     'find-version',
-    `SELECT v.function_id, v.version, v.runtime, v.handler, v.image, v.source, v.gpu, v.cpu, v.memory, v.timeout,
-            v.retries, v.min_containers, v.max_containers, v.env, v.scaledown_window, v.created_at,
+    `SELECT v.function_id, v.version, v.definition, v.source, v.created_at,
             f.app_id, f.workspace_id, a.organization_id, f.version = v.version AND a.stopped_at IS NULL AS current,
             a.stopped_at IS NOT NULL AS app_stopped
        FROM function_version v JOIN function f ON f.id = v.function_id JOIN app a ON a.id = f.app_id

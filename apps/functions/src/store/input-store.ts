@@ -94,7 +94,7 @@ export type FailureRecord =
 /** `fail`, or `retry` under the next attempt while it has retries left. */
 export async function recordFailure(tx: Sql, on: Finished, error: InputError): Promise<FailureRecord> {
   const [held] = await tx.query<Pick<Input, 'failures'> & { retries: number }>(
-    `SELECT i.failures, v.retries FROM input i JOIN function_version v USING (function_id, version)
+    `SELECT i.failures, (v.definition->>'retries')::integer AS retries FROM input i JOIN function_version v USING (function_id, version)
       WHERE i.id = $1 AND i.attempt = $2 AND i.${from('fail')} AND ${HELD} FOR UPDATE OF i`,
     [on.inputId, on.attempt, on.containerId],
   );

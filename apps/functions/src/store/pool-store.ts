@@ -140,8 +140,9 @@ export const listHolding = (sql: Sql) =>
       open: number;
     }
   >(
-    `SELECT p.function_id, p.version, p.wish, p.needed_at, v.min_containers, v.max_containers,
-            f.version = v.version AND a.stopped_at IS NULL AS current, cardinality(v.gpu) > 0 AS holds_cards,
+    `SELECT p.function_id, p.version, p.wish, p.needed_at, (v.definition->>'min_containers')::integer AS min_containers,
+            (v.definition->>'max_containers')::integer AS max_containers,
+            f.version = v.version AND a.stopped_at IS NULL AS current, jsonb_array_length(v.definition->'gpu') > 0 AS holds_cards,
             (SELECT count(*)::integer FROM input i WHERE i.function_id = p.function_id AND i.version = p.version
                                                      AND i.finished_at IS NULL) AS open
        FROM pool p JOIN function_version v USING (function_id, version) JOIN function f ON f.id = p.function_id
