@@ -2,11 +2,11 @@
  * Who may call what, of everything that can be called: each RPC of each contract, on the service that really serves
  * it, and each REST route. Rows come from the contracts, so that a new method is tried without a word here.
  */
-import { Metadata, status, type Client, type ClientReadableStream } from '@grpc/grpc-js';
+import { Client, credentials, Metadata, status, type ClientReadableStream } from '@grpc/grpc-js';
 import { accessOf, contracts, ROLES, routeOf, type AccessRule, type DescMethod } from '@berth/contracts';
 import { IdentityServiceService } from '@berth/contracts/identity/v1/identity';
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
-import { openChannel, openTokens, type ServiceModule } from '@berth/service-kit';
+import { openTokens, type ServiceModule } from '@berth/service-kit';
 import { ask, testBed, type TestBed } from '@berth/testing';
 import { billing } from '@berth/apps/billing';
 import { functions } from '@berth/apps/functions';
@@ -63,7 +63,7 @@ beforeAll(async () => {
       BERTH_GRPC_PORT: '0',
       BERTH_ENGINE: 'process', // Nothing is run here.
     });
-    channels.set(module.name, openChannel(running.address));
+    channels.set(module.name, new Client(running.address, credentials.createInsecure()));
     if ('httpUrl' in running) httpUrl = String(running.httpUrl);
   }
 });

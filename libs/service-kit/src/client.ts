@@ -1,13 +1,9 @@
-import {
-  Client,
-  credentials,
-  Metadata,
-  type ClientDuplexStream,
-  type ClientReadableStream,
-} from '@grpc/grpc-js';
+import type { Readable } from 'node:stream';
+import { Client, credentials, Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import type { MethodShape, RequestOf, ResponseOf, ServiceShape } from './definition';
 import { splitPath } from './definition';
 import { fromServiceError } from './errors';
+import { localServer, type Answer, type Codec, type LocalOptions } from './local-calls';
 import { MESSAGE_BYTES_MAX, type CallContext } from './server';
 import { injectTrace, isTracing, SpanKind, traced } from './telemetry';
 import type { Tokens } from './tokens';
@@ -33,16 +29,78 @@ const TIMEOUT_MS = 10_000;
 /** Taken off at each hop, so that the inner error arrives before the outer deadline. */
 const DEADLINE_SHAVE_MS = 20;
 
+/** Calls to one peer: without a socket where it is in this process, else over gRPC. */
+export interface Channel {
+  unary(
+    path: string,
+    codec: Codec,
+    request: unknown,
+    metadata: Metadata,
+    options: LocalOptions,
+    answer: Answer,
+  ): { cancel(): void };
+  serverStream(
+    path: string,
+    codec: Codec,
+    request: unknown,
+    metadata: Metadata,
+    options: LocalOptions,
+  ): Readable & { cancel(): void };
+  duplex(path: string, codec: Codec, metadata: Metadata): ClientDuplexStream<unknown, unknown>;
+  close(): void;
+}
+
 /** A channel to one peer: reconnects for ever, quickly, since peers are restarted by their supervisor. */
-export const openChannel = (address: string): Client =>
-  new Client(address, credentials.createInsecure(), {
-    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
-    'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
-    'grpc.initial_reconnect_backoff_ms': 100,
-    'grpc.max_reconnect_backoff_ms': 1000,
-    'grpc.min_reconnect_backoff_ms': 100,
-    'grpc.enable_channelz': 0, // Nobody reads its counts, and each call pays for them.
-  });
+export function openChannel(address: string): Channel {
+  let opened: Client | undefined;
+  const remote = () =>
+    (opened ??= new Client(address, credentials.createInsecure(), {
+      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+      'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1000,
+      'grpc.min_reconnect_backoff_ms': 100,
+      'grpc.enable_channelz': 0, // Nobody reads its counts, and each call pays for them.
+    }));
+  const local = (path: string) => {
+    const server = localServer(address);
+    return server?.has(path) ? server : undefined;
+  };
+  const serializeOf = ({ serialize }: Codec) => serialize as (value: unknown) => Buffer;
+  return {
+    unary: (path, codec, request, metadata, options, answer) =>
+      local(path)?.unary(path, codec, request, metadata, options, answer) ??
+      remote().makeUnaryRequest(
+        path,
+        serializeOf(codec),
+        codec.deserialize,
+        request,
+        metadata,
+        options,
+        answer as (error: ServiceError | null, response?: unknown) => void,
+      ),
+    serverStream: (path, codec, request, metadata, options) =>
+      local(path)?.stream(path, codec, { message: request }, metadata, options) ??
+      remote().makeServerStreamRequest(
+        path,
+        serializeOf(codec),
+        codec.deserialize,
+        request,
+        metadata,
+        options,
+      ),
+    duplex: (path, codec, metadata) =>
+      (local(path)?.stream(path, codec, undefined, metadata, {}) as
+        ClientDuplexStream<unknown, unknown> | undefined) ??
+      remote().makeBidiStreamRequest(path, serializeOf(codec), codec.deserialize, metadata),
+    close: () => opened?.close(),
+  };
+}
+
+const codecOf = ({ requestSerialize, responseDeserialize }: MethodShape): Codec => ({
+  serialize: requestSerialize,
+  deserialize: responseDeserialize,
+});
 
 /** A promise-style client of one contract. Failures are BerthErrors. */
 export function connect<S extends ServiceShape>(definition: S, address: string, tokens: Tokens): ClientOf<S> {
@@ -66,18 +124,17 @@ export function connect<S extends ServiceShape>(definition: S, address: string, 
     return callers === undefined ? own : Math.min(own, callers - DEADLINE_SHAVE_MS);
   };
 
-  const unary =
-    (method: MethodShape) =>
-    async (request: never, options: CallOptions = {}) => {
+  const unary = (method: MethodShape) => {
+    const codec = codecOf(method);
+    return async (request: never, options: CallOptions = {}) => {
       const send = async () => {
         const metadata = await metadataFor(options);
         const signal = options.signal ?? options.for?.signal;
         return new Promise((resolve, reject) => {
           const cancel = () => call.cancel();
-          const call = channel.makeUnaryRequest(
+          const call = channel.unary(
             method.path,
-            method.requestSerialize,
-            method.responseDeserialize,
+            codec,
             request,
             metadata,
             { deadline: deadlineFor(options) },
@@ -93,17 +150,17 @@ export function connect<S extends ServiceShape>(definition: S, address: string, 
       };
       return isTracing() ? traced(splitPath(method.path).method, { kind: SpanKind.CLIENT }, send) : send();
     };
+  };
 
   const serverStream = (method: MethodShape) =>
     async function* (request: never, options: CallOptions = {}) {
-      const call = channel.makeServerStreamRequest(
+      const call = channel.serverStream(
         method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
+        codecOf(method),
         request,
         await metadataFor(options),
         options.timeoutMs === undefined ? {} : { deadline: deadlineFor(options) },
-      ) as ClientReadableStream<unknown>;
+      );
       const signal = options.signal ?? options.for?.signal;
       const cancel = () => call.cancel();
       signal?.addEventListener('abort', cancel, { once: true });
@@ -120,12 +177,7 @@ export function connect<S extends ServiceShape>(definition: S, address: string, 
   const duplex =
     (method: MethodShape) =>
     async (options: CallOptions = {}) =>
-      channel.makeBidiStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        await metadataFor(options),
-      );
+      channel.duplex(method.path, codecOf(method), await metadataFor(options));
 
   const methods = Object.entries(definition).map(([name, method]) => [
     name,

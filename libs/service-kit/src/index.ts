@@ -1,5 +1,7 @@
 export * from './access';
 export * from './client';
+export { allowLocalCalls, localServer } from './local-calls';
+export type { Answer, Codec, LocalOptions } from './local-calls';
 export * from './config';
 export * from './definition';
 export * from './errors';

@@ -28,6 +28,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import { admit } from './access';
 import { splitPath, type HandlersOf, type MethodShape, type ServiceShape } from './definition';
 import { BerthError, ERROR_KINDS, toServiceError } from './errors';
+import { LocalServer } from './local-calls';
 import type { Logger } from './log';
 import { rpcSeconds } from './metrics';
 import { extractTrace, isTracing, SpanKind, traced } from './telemetry';
@@ -275,9 +276,11 @@ export async function serveGrpc(
     'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
     'grpc.enable_channelz': 0,
   });
+  const local = new LocalServer(listen, MESSAGE_BYTES_MAX);
   const names = [''];
   for (const bind of services) {
     const { definition, implementation } = bind(gate);
+    local.add(definition, implementation);
     server.addService(definition as never, implementation);
     names.push(splitPath(Object.values(definition)[0]!.path).service);
   }
@@ -297,17 +300,21 @@ export async function serveGrpc(
     ),
   );
 
+  local.listen();
+
   return {
     address: listen.startsWith('unix:') ? listen : listen.replace(/:\d+$/, `:${port}`),
     setServing: (serving) =>
       names.forEach((name) => health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING')),
-    stop: (graceMs) =>
-      new Promise((resolve) => {
+    async stop(graceMs) {
+      const overSockets = new Promise<void>((resolve) => {
         const cut = setTimeout(() => server.forceShutdown(), graceMs);
         server.tryShutdown(() => {
           clearTimeout(cut);
           resolve();
         });
-      }),
+      });
+      await Promise.all([overSockets, local.stop(graceMs)]);
+    },
   };
 }

@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import { readServiceConfig, type ServiceConfig } from './config';
+import { allowLocalCalls } from './local-calls';
 import { createLogger, type Logger } from './log';
 import { openOpsPort } from './ops';
 import { serveGrpc, type GrpcServer, type ServedService } from './server';
@@ -103,6 +104,7 @@ export async function runMain(...modules: ServiceModule[]): Promise<void> {
     log.fatal({ err: reason }, 'a promise was rejected and nobody heard: stopping');
     process.exit(1);
   });
+  if (modules.length > 1) allowLocalCalls();
   const stopTelemetry = startTelemetry(modules.length === 1 ? modules[0]!.name : 'berth', env);
   const running: RunningService[] = [];
   let ready = false;

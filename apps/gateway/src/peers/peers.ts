@@ -5,8 +5,17 @@
  * key, so that a call which had been written is joined and not made twice.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { Metadata, status, type Client, type ClientReadableStream, type ServiceError } from '@grpc/grpc-js';
-import { BerthError, fromServiceError, injectTrace, openChannel, wasAnswered } from '@berth/service-kit';
+import type { Readable } from 'node:stream';
+import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
+import {
+  BerthError,
+  fromServiceError,
+  injectTrace,
+  openChannel,
+  wasAnswered,
+  type Channel,
+  type Codec,
+} from '@berth/service-kit';
 
 /** One request to a peer, whichever door it came by. */
 export interface PeerRequest {
@@ -31,7 +40,7 @@ export interface PeerRequest {
 export interface Peers extends AsyncDisposable {
   names: readonly string[];
   unary(request: PeerRequest): Promise<Buffer>;
-  stream(request: PeerRequest): Promise<ClientReadableStream<Buffer>>;
+  stream(request: PeerRequest): Promise<Readable & { cancel(): void }>;
   /** Which peers say SERVING; at most a second old. */
   health(): Promise<{ name: string; serving: boolean }[]>;
 }
@@ -45,12 +54,12 @@ const HEALTH_CACHE_MS = 1000;
 
 const asIs = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-const received = (bytes: Buffer): Buffer => bytes;
+const BYTES: Codec = { serialize: asIs, deserialize: (bytes) => bytes };
 
 export function openPeers(addresses: ReadonlyMap<string, string>): Peers {
   const channels = new Map([...addresses].map(([name, address]) => [name, openChannel(address)]));
 
-  const channelOf = (name: string): Client => {
+  const channelOf = (name: string): Channel => {
     const channel = channels.get(name);
     if (!channel) throw new Error(`no address of ${name}`);
     return channel;
@@ -59,14 +68,13 @@ export function openPeers(addresses: ReadonlyMap<string, string>): Peers {
   const attempt = (request: PeerRequest, metadata: Metadata): Promise<Buffer> =>
     new Promise((resolve, reject) => {
       const { signal } = request;
-      const call = channelOf(request.peer).makeUnaryRequest(
+      const call = channelOf(request.peer).unary(
         request.path,
-        asIs,
-        received,
+        BYTES,
         request.message,
         metadata,
         { deadline: request.deadline },
-        (error, response) => {
+        (error, response?: Buffer) => {
           signal?.removeEventListener('abort', cancel);
           if (error) reject(signal?.aborted ? (signal.reason as Error) : error);
           else resolve(response!);
@@ -108,14 +116,14 @@ export function openPeers(addresses: ReadonlyMap<string, string>): Peers {
 
   const isServing = (name: string): Promise<boolean> =>
     new Promise((resolve) =>
-      channelOf(name).makeUnaryRequest(
+      channelOf(name).unary(
         '/grpc.health.v1.Health/Check',
-        asIs,
-        received,
+        BYTES,
         Buffer.alloc(0),
+        new Metadata(),
         { deadline: Date.now() + HEALTH_TIMEOUT_MS },
         // HealthCheckResponse {status: SERVING}
-        (error, response) => resolve(!error && response?.[0] === 0x08 && response[1] === 1),
+        (error, response?: Buffer) => resolve(!error && response?.[0] === 0x08 && response[1] === 1),
       ),
     );
 
@@ -125,12 +133,12 @@ export function openPeers(addresses: ReadonlyMap<string, string>): Peers {
     names: [...channels.keys()],
     unary,
     async stream(request) {
-      return channelOf(request.peer).makeServerStreamRequest(
+      return channelOf(request.peer).serverStream(
         request.path,
-        asIs,
-        received,
+        BYTES,
         request.message,
         await metadataOf(request),
+        {},
       );
     },
     health() {

@@ -1,0 +1,3 @@
+import { describeCalls } from './calls-between-services';
+
+describeCalls('over gRPC');
