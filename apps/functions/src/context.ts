@@ -1,5 +1,6 @@
 import { SchedulerServiceService } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
+import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
 import { openDatabase, type Database } from '@berth/database';
 import { createRelay, openBus, type Bus, type Relay } from '@berth/events';
@@ -18,6 +19,7 @@ export interface Context extends AsyncDisposable {
   relay: Relay;
   log: Logger;
   workspaces: ClientOf<typeof WorkspaceServiceService>;
+  secrets: ClientOf<typeof SecretServiceService>;
   sync: ClientOf<typeof SyncServiceService>;
   scheduler: Scheduler;
   waiting: WaitingCallers;
@@ -39,9 +41,10 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   );
   const bus = stack.use(await openBus(config.natsUrl, 'functions'));
   const workspaces = connect(WorkspaceServiceService, config.workspaceAddress, tokens);
+  const secrets = connect(SecretServiceService, config.workspaceAddress, tokens);
   const sync = connect(SyncServiceService, config.syncAddress, tokens);
   const scheduler = connect(SchedulerServiceService, config.schedulerAddress, tokens);
-  for (const client of [workspaces, sync, scheduler]) stack.defer(() => client.close());
+  for (const client of [workspaces, secrets, sync, scheduler]) stack.defer(() => client.close());
   const relay = createRelay(db, bus, schema.schema, log);
   stack.defer(() => relay.stop());
   const waiting = new WaitingCallers(db, bus, log);
@@ -54,6 +57,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
     relay,
     log,
     workspaces,
+    secrets,
     sync,
     scheduler,
     waiting,

@@ -210,6 +210,37 @@ describe('functions', () => {
   });
 });
 
+describe('secrets', () => {
+  test('are those of the app’s environment, and one that is not there is refused before any effect', async () => {
+    const { appId } = await anApp();
+    const prod = (
+      await client.createApp(CreateAppRequest.fromPartial({ name: aName(), environment: 'prod' }), {
+        for: owner,
+      })
+    ).app!;
+    const refusal = { kind: 'not_found', field: 'secrets', message: expect.stringContaining('prod') };
+    await expect(createFunction(appId, { name: 'f', secrets: ['main', 'prod'] })).rejects.toMatchObject(
+      refusal,
+    );
+    const made = (await createFunction(appId, { name: 'f', secrets: ['main'], minContainers: 1 })).function!;
+    expect(made.secrets).toEqual(['main']);
+    await createFunction(prod.appId, { secrets: ['prod'] });
+
+    const update = (secrets: string[]) =>
+      client.updateFunction(
+        {
+          functionId: made.functionId,
+          definition: FunctionDefinition.fromPartial({ ...aDefinition, secrets }),
+        },
+        { for: owner },
+      );
+    await expect(update(['prod'])).rejects.toMatchObject(refusal);
+    expect((await update([])).function).toMatchObject({ version: 2, secrets: [] });
+    const { spec } = await eventually(() => scheduler.wishOf(made.functionId));
+    expect(spec).toMatchObject({ secrets: ['main'], environment: 'main', env: {} });
+  });
+});
+
 describe('calls', () => {
   test('spawn answers at once; the wish follows', async () => {
     const { functionId } = await aFunction();

@@ -7,6 +7,7 @@ import {
   type SetWishRequest,
 } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService, type TreeEntry } from '@berth/contracts/sync/v1/sync';
+import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
 import { encodeContainerEvent } from '@berth/events';
 import {
@@ -21,30 +22,37 @@ import {
 } from '@berth/service-kit';
 import type { TestBed } from '@berth/testing';
 
-function standIn<S extends ServiceShape>(
-  name: string,
-  definition: S,
-  some: Partial<HandlersOf<S>>,
-): ServiceModule {
+type Bound = ReturnType<typeof implement>;
+
+function some<S extends ServiceShape>(definition: S, handlers: Partial<HandlersOf<S>>): Bound {
   const refuse = () => Promise.reject(new BerthError('unimplemented', 'This stand-in does not do this.'));
-  const handlers = Object.fromEntries(
-    Object.keys(definition).map((rpc) => [rpc, some[rpc as keyof S] ?? refuse]),
-  ) as HandlersOf<S>;
-  return defineService(name, async () => ({
-    services: [implement(definition, handlers)],
-    async [Symbol.asyncDispose]() {},
-  }));
+  const all = Object.keys(definition).map((rpc) => [rpc, handlers[rpc as keyof S] ?? refuse]);
+  return implement(definition, Object.fromEntries(all) as HandlersOf<S>);
 }
 
-/** Knows `main` and `prod` in every workspace. */
-export const workspaceStandIn = standIn('workspace', WorkspaceServiceService, {
-  getEnvironment: async ({ name }) => {
-    if (!['', 'main', 'prod'].includes(name)) {
-      throw new BerthError('not_found', 'No such environment.', { field: 'name' });
-    }
-    return { environment: { environmentId: newId('en'), name: name || 'main', createdAt: new Date() } };
-  },
-});
+const standInOf = (name: string, ...services: Bound[]): ServiceModule =>
+  defineService(name, async () => ({ services, async [Symbol.asyncDispose]() {} }));
+
+const standIn = <S extends ServiceShape>(name: string, definition: S, handlers: Partial<HandlersOf<S>>) =>
+  standInOf(name, some(definition, handlers));
+
+/** Knows `main` and `prod` in every workspace, with a secret named after each. */
+export const workspaceStandIn = standInOf(
+  'workspace',
+  some(WorkspaceServiceService, {
+    getEnvironment: async ({ name }) => {
+      if (!['', 'main', 'prod'].includes(name)) {
+        throw new BerthError('not_found', 'No such environment.', { field: 'name' });
+      }
+      return { environment: { environmentId: newId('en'), name: name || 'main', createdAt: new Date() } };
+    },
+  }),
+  some(SecretServiceService, {
+    findMissingSecrets: async ({ environment, names }) => ({
+      missing: names.filter((name) => name !== environment),
+    }),
+  }),
+);
 
 /** Keeps trees in memory, by workspace. */
 export function syncStandIn(): ServiceModule {

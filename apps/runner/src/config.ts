@@ -15,6 +15,7 @@ export interface Config {
   functionsAddress: string;
   schedulerAddress: string;
   syncAddress: string;
+  workspaceAddress: string;
   nodeName: string;
   /** What the node offers; undefined: all that the engine describes. */
   cpus: number | undefined;
@@ -54,6 +55,7 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
     functionsAddress: addressOf('functions', env),
     schedulerAddress: addressOf('scheduler', env),
     syncAddress: addressOf('sync', env),
+    workspaceAddress: addressOf('workspace', env),
     nodeName: values.BERTH_NODE_NAME,
     cpus: values.BERTH_NODE_CPUS,
     memoryMib: values.BERTH_NODE_MEMORY_MIB,

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions';
 import { SchedulerServiceService, type RegisterNodeRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
+import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { openEngine, PROCESS_ENGINE_WARNING, type ContainerEngine } from '@berth/container-engine';
 import { openBus } from '@berth/events';
 import { connect, type Base } from '@berth/service-kit';
@@ -12,6 +13,7 @@ import { Containers } from './containers/containers';
 import { endLeftovers } from './containers/leftovers';
 import { Reporter } from './containers/reporter';
 import { openRunFolders } from './containers/run-folders';
+import { openSecrets } from './containers/secrets';
 import { openSources } from './containers/sources';
 import { placeWorkerFiles } from './containers/worker-files';
 import { simulatedCards } from './domain/gpu';
@@ -87,6 +89,9 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       it.close(),
     );
     const sync = opened(connect(SyncServiceService, config.syncAddress, tokens), (it) => it.close());
+    const secrets = opened(connect(SecretServiceService, config.workspaceAddress, tokens), (it) =>
+      it.close(),
+    );
     const queue = opened(openInputQueue(bus, log), dispose);
     const line = opened(
       new Line(functions, log, { onUnwanted: (inputId, attempt) => containers.cancel(inputId, attempt) }),
@@ -97,6 +102,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       {
         engine,
         sources: await openSources(join(folder, 'sources'), sync, log),
+        secrets: openSecrets(secrets),
         runFolders: await openRunFolders(folder, node.owner),
         workerFiles: await placeWorkerFiles(folder),
         queue,

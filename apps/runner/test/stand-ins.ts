@@ -21,6 +21,7 @@ import {
   type ReportContainerRequest,
 } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService, TreeEntry, type FetchTreeResponse } from '@berth/contracts/sync/v1/sync';
+import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { newId } from '@berth/database';
 import { assignmentSubject, encodeInput, type InputMessage } from '@berth/events';
 import {
@@ -230,6 +231,30 @@ export class StandInSync {
       if (content.length > 0) yield { part: { $case: 'content', value: content } };
     }
   }
+}
+
+/** The secrets of every workspace, by `environment/name`. */
+export class StandInSecrets {
+  readonly secrets = new Map<string, Record<string, string>>();
+
+  readonly module: ServiceModule = defineService('workspace', async () => ({
+    services: [
+      implement(
+        SecretServiceService,
+        handlersFor(SecretServiceService, {
+          openSecrets: async ({ environment, names }) => {
+            const missing = names.filter((name) => !this.secrets.has(`${environment}/${name}`));
+            if (missing.length > 0)
+              throw new BerthError('not_found', `There is no secret ${missing.join(', ')}.`);
+            return {
+              env: Object.assign({}, ...names.map((name) => this.secrets.get(`${environment}/${name}`))),
+            };
+          },
+        }),
+      ),
+    ],
+    async [Symbol.asyncDispose]() {},
+  }));
 }
 
 /** A function version in words of its own: its ids, its source, and how to call it. */

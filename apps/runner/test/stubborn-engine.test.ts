@@ -110,6 +110,7 @@ beforeEach(async () => {
       sources: {
         hold: () => (sourcesHeld++, { folder: Promise.resolve(source), release: () => sourcesHeld-- }),
       },
+      secrets: { of: async () => ({}) },
       runFolders: await openRunFolders(folder, node.owner),
       workerFiles: await placeWorkerFiles(folder),
       queue: { openSlot } as never,

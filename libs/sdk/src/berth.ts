@@ -1,5 +1,6 @@
 import { findCredentials, type Credentials } from './credentials';
 import { BerthApiError, Http } from './http';
+import { Secrets } from './secrets';
 import type {
   App,
   AppState,
@@ -58,9 +59,11 @@ export interface DeployedFunction {
  */
 export class Berth {
   readonly http: Http;
+  readonly secrets: Secrets;
 
   constructor(credentials: Credentials = findCredentials()) {
     this.http = new Http(credentials);
+    this.secrets = new Secrets(this.http);
   }
 
   /** Calls a function and gives its result; throws FunctionFailed with the user's own traceback. */

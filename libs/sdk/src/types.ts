@@ -38,6 +38,10 @@ export interface FunctionDefinition {
   /** Seconds that an idle container is kept. */
   scaledown_window?: number;
   env?: Record<string, string>;
+  /** Secrets of the app's environment, by name; their variables are set in its containers. */
+  secrets?: string[];
+  /** Absolute path in its containers to the name of a volume of the app's environment. */
+  volumes?: Record<string, string>;
 }
 
 export interface BerthFunction {

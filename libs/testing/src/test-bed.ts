@@ -173,6 +173,8 @@ export function writeTestKeys(folder: string, services: string[]): void {
     return { ...publicKey.export({ format: 'jwk' }), kid: service, alg: 'EdDSA', use: 'sig' };
   });
   writeFileSync(join(folder, 'public.json'), JSON.stringify({ keys }));
+  const sealing = { current: 'k1', keys: { k1: randomBytes(32).toString('base64url') } };
+  writeFileSync(join(folder, 'workspace-sealing.json'), JSON.stringify(sealing), { mode: 0o600 });
 }
 
 /** What counts as "not yet". */

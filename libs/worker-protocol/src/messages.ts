@@ -22,7 +22,7 @@ export type WorkerMessage =
 
 /** What a runner says. */
 export type RunnerMessage =
-  | { type: 'start'; handler: string; source: string; frame_bytes_max: number }
+  | { type: 'start'; handler: string; source: string; frame_bytes_max: number; env: Record<string, string> }
   | {
       type: 'input';
       input_id: string;

@@ -234,13 +234,16 @@ export class WorkerConnection {
     return this.#running.size;
   }
 
-  /** Loads `module:function` from the folder `source` as the worker sees it. Once per connection. */
-  start(handler: string, source: string): Promise<StartOutcome> {
+  /**
+   * Loads `module:function` from the folder `source` as the worker sees it, with `env` added to its environment. Once per
+   * connection. Values go this way, and not into the container's description, where they shall be on no disk.
+   */
+  start(handler: string, source: string, env: Record<string, string> = {}): Promise<StartOutcome> {
     if (this.#start) throw new Error('a worker starts once');
     return new Promise((settle) => {
       this.#start = { settle };
       if (this.#closed) return settle({ kind: 'lost', closed: this.#closed });
-      this.#send({ type: 'start', handler, source, frame_bytes_max: this.#frameBytesMax });
+      this.#send({ type: 'start', handler, source, frame_bytes_max: this.#frameBytesMax, env });
     });
   }
 

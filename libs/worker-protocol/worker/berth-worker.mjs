@@ -574,6 +574,7 @@ async function start(header) {
   const began = performance.now();
   source = resolvePath(header.source);
   frameBytesMax = header.frame_bytes_max ?? frameBytesMax;
+  Object.assign(process.env, header.env);
   process.argv = [process.argv[0], header.handler];
   try {
     process.chdir(source);

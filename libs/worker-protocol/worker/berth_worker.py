@@ -154,6 +154,7 @@ class Worker:
         began = time.perf_counter()
         self.source = header["source"]
         self.channel.frame_bytes_max = header.get("frame_bytes_max", self.channel.frame_bytes_max)
+        os.environ.update(header.get("env", {}))
         # The worker's own folder is there because it is the script's: user code must not find it.
         if sys.path and sys.path[0] == FOLDER:
             del sys.path[0]

@@ -16,6 +16,8 @@ const functionSchema = z.strictObject({
   max_containers: z.number().optional(),
   scaledown_window: z.number().optional(),
   env: z.record(z.string(), z.string()).optional(),
+  secrets: z.array(z.string()).optional(),
+  volumes: z.record(z.string(), z.string()).optional(),
 });
 
 const manifestSchema = z.strictObject({

@@ -6,6 +6,7 @@ import { completionScript } from './completion';
 import { deployFolder } from './deploy';
 import { findApp, findFunction } from './find';
 import { ago, errorLines, phaseLines, printTable } from './output';
+import { addSecretCommands } from './secret';
 
 /** Runs `work` against the API that the credentials open, and closes it. */
 async function withBerth(work: (berth: Berth) => Promise<void>): Promise<void> {
@@ -219,6 +220,8 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
     .description('end a call, also one that is running')
     .argument('<call>', 'its id (fc-…)')
     .action((id: string) => withBerth(async (berth) => console.log((await berth.calls.cancel(id)).status)));
+
+  addSecretCommands(program, withBerth);
 
   program
     .command('whoami')

@@ -185,7 +185,11 @@ const checkBatching = ({ max_batch_size, wait_ms }: Batching): Batching => ({
   wait_ms: inRange('batching.wait_ms', wait_ms, 0, 0, 600_000),
 });
 
+/** Of one function; their variables travel with each container. */
+const SECRETS_MAX = 32;
+
 function checkSecrets(names: readonly string[]): string[] {
+  if (names.length > SECRETS_MAX) throw refuse('secrets', `names more than ${SECRETS_MAX} secrets`);
   for (const name of names)
     if (!NAME.test(name)) throw refuse('secrets', 'has a name that no secret can have');
   return [...new Set(names)];

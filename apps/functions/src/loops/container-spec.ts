@@ -23,4 +23,6 @@ export const specOf = ({ definition, ...version }: VersionInApp): ContainerSpec 
     gpu: definition.gpu,
     timeout: definition.timeout,
     slots: INPUTS_PER_CONTAINER,
+    secrets: definition.secrets,
+    environment: version.environment,
   });

@@ -11,7 +11,7 @@ import { functionToProto } from './to-proto';
 
 /** Makes a function, version 1. Honours Idempotency-Key. */
 export const createFunction =
-  (context: Pick<Context, 'db' | 'sync' | 'autoscaler'>) =>
+  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'autoscaler'>) =>
   async (request: CreateFunctionRequest, call: CallContext): Promise<CreateFunctionResponse> => {
     const { db, autoscaler } = context;
     const workspaceId = workspaceOf(call);
@@ -20,7 +20,7 @@ export const createFunction =
     const existing = await findApp(db, workspaceId, request.appId);
     if (!existing) throw noSuchApp();
     if (existing.stopped_at) throw appIsStopped();
-    const { definition, source } = await readDefinition(context, request, call);
+    const { definition, source } = await readDefinition(context, request, existing.environment, call);
     const repeat = {
       scope: workspaceId,
       method: 'CreateFunction',

@@ -3,12 +3,17 @@ import type { FunctionDefinition } from '@berth/contracts/functions/v1/functions
 import { BerthError, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { checkModule, checkSourceSize, completeDefinition, type Definition } from '../domain/definition';
+import { checkSecretsExist } from './check-secrets';
 import { runtimeFromProto, webKindFromProto } from './to-proto';
 
-/** The definition in a request, complete, with the tree that holds its source. Errors: `invalid`, `not_found`. */
+/**
+ * The definition in a request, complete, with the tree that holds its source; what it names of the app's environment is
+ * there. Errors: `invalid`, `not_found`.
+ */
 export async function readDefinition(
-  { sync }: Pick<Context, 'sync'>,
+  context: Pick<Context, 'sync' | 'secrets'>,
   request: FunctionDefinition,
+  environment: string,
   call: CallContext,
 ): Promise<{ definition: Definition; source: string }> {
   const definition = completeDefinition({
@@ -42,7 +47,8 @@ export async function readDefinition(
       requires_proxy_auth: request.web.requiresProxyAuth,
     },
   });
-  return { definition, source: await findSource(sync, request, definition, call) };
+  await checkSecretsExist(context, definition.secrets, environment, call);
+  return { definition, source: await findSource(context.sync, request, definition, call) };
 }
 
 async function findSource(

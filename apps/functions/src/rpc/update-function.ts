@@ -3,7 +3,7 @@ import { idempotent } from '@berth/database';
 import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { isSameDefinition } from '../domain/definition';
-import { holdApp } from '../store/app-store';
+import { findApp, holdApp } from '../store/app-store';
 import { advanceVersion, findFunction, insertVersion } from '../store/function-store';
 import { readDefinition } from './definition';
 import { appIsStopped, noSuchFunction } from './not-found';
@@ -14,13 +14,14 @@ import { functionToProto } from './to-proto';
  * its containers stay warm. Honours Idempotency-Key.
  */
 export const updateFunction =
-  (context: Pick<Context, 'db' | 'sync' | 'autoscaler'>) =>
+  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'autoscaler'>) =>
   async (request: UpdateFunctionRequest, call: CallContext): Promise<UpdateFunctionResponse> => {
     const { db, autoscaler } = context;
     const workspaceId = workspaceOf(call);
     const existing = await findFunction(db, workspaceId, request.functionId);
     if (!existing) throw noSuchFunction();
-    const { definition, source } = await readDefinition(context, request.definition!, call);
+    const { environment } = (await findApp(db, workspaceId, existing.app_id))!;
+    const { definition, source } = await readDefinition(context, request.definition!, environment, call);
     const repeat = {
       scope: workspaceId,
       method: 'UpdateFunction',

@@ -75,7 +75,12 @@ export const listFunctionRows = (sql: Sql, appId: string, name: string | undefin
 
 /** A version with what its containers need to know of its app. */
 export type VersionInApp = FunctionVersion &
-  Pick<Func, 'app_id' | 'workspace_id'> & { organization_id: string; current: boolean; app_stopped: boolean };
+  Pick<Func, 'app_id' | 'workspace_id'> & {
+    organization_id: string;
+    environment: string;
+    current: boolean;
+    app_stopped: boolean;
+  };
 
 /** Undefined where there is no such version. `current`: new calls run it. */
 export async function findVersion(
@@ -86,7 +91,8 @@ export async function findVersion(
   const [row] = await sql.prepared<VersionInApp>(
     'find-version',
     `SELECT v.function_id, v.version, v.definition, v.source, v.created_at,
-            f.app_id, f.workspace_id, a.organization_id, f.version = v.version AND a.stopped_at IS NULL AS current,
+            f.app_id, f.workspace_id, a.organization_id, a.environment,
+            f.version = v.version AND a.stopped_at IS NULL AS current,
             a.stopped_at IS NOT NULL AS app_stopped
        FROM function_version v JOIN function f ON f.id = v.function_id JOIN app a ON a.id = f.app_id
       WHERE v.function_id = $1 AND v.version = $2`,

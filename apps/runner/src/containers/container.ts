@@ -24,7 +24,7 @@ import {
   type ContainerExit,
   type Mount,
 } from '@berth/container-engine';
-import { MESSAGE_BYTES_MAX, type ClientOf, type Logger } from '@berth/service-kit';
+import { BerthError, MESSAGE_BYTES_MAX, type ClientOf, type Logger } from '@berth/service-kit';
 import {
   listenForWorker,
   WORKER_FOLDER_INSIDE,
@@ -51,6 +51,7 @@ import type { UsageBook } from '../usage/usage-book';
 import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
 import { SOCKET_NAME, type RunFolders } from './run-folders';
+import type { Secrets } from './secrets';
 import { runSlot, type RunningInput } from './slot';
 import type { HeldSource, Sources } from './sources';
 
@@ -58,6 +59,7 @@ import type { HeldSource, Sources } from './sources';
 export interface ContainerTools {
   engine: ContainerEngine;
   sources: Sources;
+  secrets: Secrets;
   runFolders: RunFolders;
   /** The folder with the worker's files, as the engine sees it. */
   workerFiles: string;
@@ -224,8 +226,8 @@ export class Container {
     );
     this.#pulling.signal.addEventListener('abort', () => slots.forEach((slot) => void slot.close()));
     this.#listening = this.#listen();
-    const [source, { server, runFolder }] = await this.#unlessOvertaken(
-      Promise.all([this.#source(), this.#listening]),
+    const [source, secretEnv, { server, runFolder }] = await this.#unlessOvertaken(
+      Promise.all([this.#source(), this.#secretEnv(), this.#listening]),
     );
     const runtime = RUNTIMES[spec.runtime] ?? 'python';
     const mounts: Mount[] = [
@@ -256,7 +258,7 @@ export class Container {
 
     const worker = await this.#within(HELLO_MS, 'its worker did not say hello', server.accepted, diedEarly);
     const helloAt = this.#phase('start', createdAt);
-    const loading = worker.start(spec.handler, engine.pathInside(mounts, SOURCE_INSIDE));
+    const loading = worker.start(spec.handler, engine.pathInside(mounts, SOURCE_INSIDE), secretEnv);
     const initMs = Math.max(INIT_MS_MIN, spec.timeout * 1000);
     // What the worker said before it ended is read before its socket closes.
     const diedLoading = worker.closed.then(() => diedEarly);
@@ -351,6 +353,27 @@ export class Container {
       this.#log.error({ err: error, source: this.spec.source }, 'a source tree could not be fetched');
       const message = `The function's source could not be fetched: ${(error as Error).message}`;
       throw new StartFailed({ type: 'infrastructure', message, traceback: undefined });
+    }
+  }
+
+  /**
+   * Goes to the worker over its socket, not into the container's description: an engine keeps that on its disk and shows
+   * it to whoever may ask it.
+   */
+  async #secretEnv(): Promise<Record<string, string>> {
+    try {
+      return await this.tools.secrets.of(this.spec);
+    } catch (error) {
+      this.#log.error(
+        { err: error, secrets: this.spec.secrets },
+        'the secrets of a container could not be had',
+      );
+      const isUsers = error instanceof BerthError && ['not_found', 'data_loss'].includes(error.kind);
+      throw new StartFailed({
+        type: isUsers ? 'init_failed' : 'infrastructure',
+        message: `The function's secrets could not be had: ${(error as Error).message}`,
+        traceback: undefined,
+      });
     }
   }
 
