@@ -76,6 +76,25 @@ test('each method says who may call it', () => {
   expect([...methods].filter(([, method]) => !accessOf(method)).map(([name]) => name)).toEqual([]);
 });
 
+/** All that user code may do with the credential of its own run. */
+const OPEN_TO_CONTAINERS = [
+  'berth.functions.v1.FunctionsService/CancelFunctionCall',
+  'berth.functions.v1.FunctionsService/GetApp',
+  'berth.functions.v1.FunctionsService/GetFunction',
+  'berth.functions.v1.FunctionsService/GetFunctionCall',
+  'berth.functions.v1.FunctionsService/InvokeFunction',
+  'berth.functions.v1.FunctionsService/ListApps',
+  'berth.functions.v1.FunctionsService/ListFunctions',
+  'berth.functions.v1.FunctionsService/SpawnFunction',
+  'berth.functions.v1.FunctionsService/StreamLogs',
+  'berth.identity.v1.IdentityService/WhoAmI',
+];
+
+test('a container may do what calling functions needs, and no more', () => {
+  const open = [...methods].filter(([, method]) => accessOf(method)?.containers).map(([name]) => name);
+  expect(open.sort()).toEqual(OPEN_TO_CONTAINERS);
+});
+
 test('the lists of exceptions are exact', () => {
   expect([...methods.keys()].filter((name) => !triedNames.includes(name))).toEqual(NOT_TRIED);
   const anonymous = [...methods].filter(([, method]) => accessOf(method)?.anonymous);
@@ -116,6 +135,12 @@ async function callers(): Promise<Caller[]> {
     if (service === 'identity') continue; // It alone may speak for users.
     list.push({ who: `${service} as a user`, token: await tokens.sign(user.principal), expected: unknown });
   }
+  const { token: ofContainer } = await bed.caller({ credentialKind: 'container', role: 'member' });
+  list.push({
+    who: 'a container',
+    token: ofContainer,
+    expected: ({ containers }) => (containers ? LET_IN : 'PERMISSION_DENIED'),
+  });
   for (const role of ROLES) {
     for (const scope of ['workspace', 'organization'] as const) {
       const { token } = await bed.caller({ role, scope });

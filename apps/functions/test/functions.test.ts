@@ -336,12 +336,18 @@ describe('calls', () => {
 });
 
 describe('logs', () => {
-  const publish = (appId: string, functionId: string, text: string, callId = '') => {
+  const publish = (
+    appId: string,
+    functionId: string,
+    text: string,
+    callId = '',
+    containerId = newId('ta'),
+  ) => {
     const { subject, headers, data } = encodeLog({
       workspaceId: (owner.principal as { workspaceId: string }).workspaceId,
       appId,
       functionId,
-      containerId: newId('ta'),
+      containerId,
       callId,
       stream: 'stdout',
       time: new Date(),
@@ -374,6 +380,32 @@ describe('logs', () => {
       if (text === 'later') leave.abort();
     }
     expect(followed).toEqual(['outside', 'inside', 'later']);
+  });
+
+  test('of a container are all that its own credential shows', async () => {
+    const { app, functionId } = await aFunction();
+    const containerId = newId('ta');
+    await publish(app.appId, functionId, 'mine', '', containerId);
+    await publish(app.appId, functionId, 'of another');
+    const { workspaceId } = owner.principal as { workspaceId: string };
+    const itself = await bed.caller({
+      credentialKind: 'container',
+      credentialId: containerId,
+      workspaceId,
+      role: 'member',
+    });
+    const read = async (filter: object) => {
+      const lines = [];
+      const request = StreamLogsRequest.fromPartial({ appId: app.appId, ...filter });
+      for await (const { text } of client.streamLogs(request, { for: itself })) lines.push(text);
+      return lines;
+    };
+    expect(await read({})).toEqual(['mine']);
+    expect(await read({ containerId })).toEqual(['mine']);
+    await expect(read({ containerId: newId('ta') })).rejects.toMatchObject({
+      kind: 'not_found',
+      field: 'container_id',
+    });
   });
 
   test('a filter is never part of a pattern', async () => {

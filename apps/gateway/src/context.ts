@@ -2,6 +2,7 @@ import { version } from '../../../package.json';
 import { IdentityServiceService } from '@berth/contracts/identity/v1/identity';
 import { BerthError, connect, type Base } from '@berth/service-kit';
 import { readGatewayConfig } from './config';
+import { isContainerToken, openContainerTokens } from './credentials/container-tokens';
 import { hearRevocations } from './credentials/revocations';
 import { openSessions, type Session } from './credentials/sessions';
 import type { Credential } from './credentials/credential';
@@ -29,7 +30,9 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   const peers = openPeers(config.peers);
   const identity = connect(IdentityServiceService, config.peers.get('identity')!, tokens);
 
+  const containerTokens = openContainerTokens(tokens);
   const authenticate = async (credential: Credential): Promise<Session> => {
+    if (isContainerToken(credential)) return containerTokens.open(credential.secret);
     const { principal, internalToken, expiresAt } = await identity.authenticate({
       credential: { $case: credential.as, value: credential.secret },
     });
@@ -37,7 +40,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
     return { credentialId: principal.credentialId, internalToken, expiresAt };
   };
   const sessions = openSessions(authenticate, log);
-  const bus = await hearRevocations(config.natsUrl, sessions, log);
+  const bus = await hearRevocations(config.natsUrl, sessions, containerTokens, log);
 
   let http: HttpDoor | undefined;
   let grpc: GrpcDoor | undefined;

@@ -7,10 +7,10 @@ import fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from 'fastify';
-import { BerthError, Histogram, wasAnswered, type Logger } from '@berth/service-kit';
+import { BerthError, Histogram, problemBody, wasAnswered, type Logger } from '@berth/service-kit';
 import { requestIdOf } from './forward';
 import { openApiDocument } from './openapi/document';
-import { HttpProblem, problemBody, statusOf } from './problem';
+import { HttpProblem, statusOf } from './problem';
 import type { PublicMethod } from './public-methods';
 import { addRestRoutes, type RestContext } from './routes/rest-routes';
 import { unknownRoute, verbsOf, type Offer } from './routes/unknown-route';

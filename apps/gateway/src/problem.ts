@@ -14,14 +14,3 @@ export class HttpProblem extends BerthError {
 
 export const statusOf = (error: BerthError): number =>
   error instanceof HttpProblem ? error.status : ERROR_KINDS[error.kind].http;
-
-/** The one shape of an error over REST. */
-export const problemBody = (error: BerthError, requestId: string): string =>
-  JSON.stringify({
-    error: {
-      code: ERROR_KINDS[error.kind].code,
-      message: error.message,
-      field: error.field ?? null,
-      request_id: requestId,
-    },
-  });

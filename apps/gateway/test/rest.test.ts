@@ -1,5 +1,8 @@
 import { connect as connectSocket } from 'node:net';
-import { BerthError } from '@berth/service-kit';
+import { Container, ContainerState } from '@berth/contracts/scheduler/v1/scheduler';
+import { newId } from '@berth/database';
+import { encodeContainerEvent } from '@berth/events';
+import { BerthError, openTokens, type UserPrincipal } from '@berth/service-kit';
 import { testBed, eventually, type TestBed } from '@berth/testing';
 import { gateway, type RunningGateway } from '../src/service';
 import {
@@ -435,4 +438,56 @@ test('the platform says its version and which services serve', async () => {
     'identity',
     'sync',
   ]);
+});
+
+describe('the credential of a container', () => {
+  const aContainer = async (some: Partial<UserPrincipal> = {}) => {
+    const containerId = newId('ta');
+    const { token } = await bed.caller({ credentialKind: 'container', credentialId: containerId, ...some });
+    return { containerId, token };
+  };
+  const end = (containerId: string, state: ContainerState) => {
+    const { subject, payload } = encodeContainerEvent(Container.fromPartial({ containerId, state }));
+    return bed.bus.jetstream.publish(subject, payload);
+  };
+
+  test('is a token that identity signed for it; services go on with that very token', async () => {
+    const { token } = await aContainer();
+    const asked = identity.asked.length;
+    expect((await ask('GET', '/v1/apps/ap-1', { token })).status).toBe(200);
+    expect(lastSeen('getApp').call).toMatchObject({ token, principal: { credentialKind: 'container' } });
+    expect(identity.asked).toHaveLength(asked);
+  });
+
+  test.each([
+    ['stopped', ContainerState.CONTAINER_STATE_STOPPED],
+    ['failed', ContainerState.CONTAINER_STATE_FAILED],
+    ['lost', ContainerState.CONTAINER_STATE_LOST],
+  ])('opens nothing within a second of its end (%s), used before or not', async (_, state) => {
+    const [used, fresh] = [await aContainer(), await aContainer()];
+    expect((await ask('GET', '/v1/apps/ap-1', { token: used.token })).status).toBe(200);
+    await end(used.containerId, state);
+    await end(fresh.containerId, state);
+    const refused = async (token: string) => (await ask('GET', '/v1/apps/ap-1', { token })).status === 401;
+    await eventually(() => refused(used.token), 1000);
+    await eventually(() => refused(fresh.token), 1000);
+  });
+
+  test("a service's own token, a user's internal token and a forged one are no credentials", async () => {
+    const runner = openTokens('runner', bed.env.BERTH_KEYS_DIR!);
+    const { token: ofUser, principal } = await bed.caller();
+    const claims = { ...(principal as UserPrincipal), credentialKind: 'container' as const };
+    const forged = (await aContainer()).token.split('.');
+    forged[1] = Buffer.from(JSON.stringify({ principal: claims, iss: 'identity', aud: 'berth' })).toString(
+      'base64url',
+    );
+    for (const token of [
+      await runner.sign({ kind: 'service', service: 'runner' }),
+      await runner.sign(claims),
+      ofUser,
+      forged.join('.'),
+    ]) {
+      expect((await ask('GET', '/v1/apps/ap-1', { token })).status).toBe(401);
+    }
+  });
 });

@@ -79,6 +79,8 @@ export function standInIdentity(bed: TestBed): StandInIdentity {
             organizationId: user.organizationId,
             workspaceId: user.workspaceId,
             userId: user.userId,
+            appId: '',
+            functionId: '',
             role: 1,
             scope: 1,
           },

@@ -5,6 +5,7 @@ export interface Config {
   postgresUrl: string;
   natsUrl: string;
   workspaceAddress: string;
+  schedulerAddress: string;
 }
 
 export function readIdentityConfig(env: NodeJS.ProcessEnv): Config {
@@ -19,5 +20,6 @@ export function readIdentityConfig(env: NodeJS.ProcessEnv): Config {
     postgresUrl: values.BERTH_IDENTITY_POSTGRES_URL,
     natsUrl: values.BERTH_NATS_URL,
     workspaceAddress: addressOf('workspace', env),
+    schedulerAddress: addressOf('scheduler', env),
   };
 }

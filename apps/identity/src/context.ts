@@ -1,3 +1,4 @@
+import { SchedulerServiceService } from '@berth/contracts/scheduler/v1/scheduler';
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
 import { openDatabase, type Database } from '@berth/database';
 import { createRelay, openBus, type Relay } from '@berth/events';
@@ -12,10 +13,11 @@ export interface Context extends AsyncDisposable {
   tokens: Tokens;
   seal: Seal;
   workspaces: ClientOf<typeof WorkspaceServiceService>;
+  scheduler: ClientOf<typeof SchedulerServiceService>;
 }
 
 export async function createContext({ config, env, log, tokens }: Base): Promise<Context> {
-  const { postgresUrl, natsUrl, workspaceAddress } = readIdentityConfig(env);
+  const { postgresUrl, natsUrl, workspaceAddress, schedulerAddress } = readIdentityConfig(env);
   const seal = openSeal(config.keysDir);
   await using stack = new AsyncDisposableStack();
   const db = stack.use(
@@ -28,8 +30,18 @@ export async function createContext({ config, env, log, tokens }: Base): Promise
   const bus = stack.use(await openBus(natsUrl, 'identity'));
   const workspaces = connect(WorkspaceServiceService, workspaceAddress, tokens);
   stack.defer(() => workspaces.close());
+  const scheduler = connect(SchedulerServiceService, schedulerAddress, tokens);
+  stack.defer(() => scheduler.close());
   const relay = createRelay(db, bus, schema.schema, log);
   stack.defer(() => relay.stop());
   const opened = stack.move();
-  return { db, relay, tokens, seal, workspaces, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return {
+    db,
+    relay,
+    tokens,
+    seal,
+    workspaces,
+    scheduler,
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
 }

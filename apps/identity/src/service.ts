@@ -4,6 +4,7 @@ import { createContext } from './context';
 import { authenticate } from './rpc/authenticate';
 import { createApiToken } from './rpc/create-api-token';
 import { createOrganization } from './rpc/create-organization';
+import { issueContainerToken } from './rpc/issue-container-token';
 import { listApiTokens } from './rpc/list-api-tokens';
 import { revokeApiToken } from './rpc/revoke-api-token';
 import { whoAmI } from './rpc/who-am-i';
@@ -22,6 +23,7 @@ export const identity: ServiceModule = defineService(
           listApiTokens: listApiTokens(context),
           revokeApiToken: revokeApiToken(context),
           whoAmI: whoAmI(context),
+          issueContainerToken: issueContainerToken(context),
         }),
       ],
       async begin() {

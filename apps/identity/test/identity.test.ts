@@ -1,6 +1,7 @@
 import {
   AuthenticateResponse,
   CreateApiTokenRequest,
+  CredentialKind,
   CreateOrganizationRequest,
   IdentityServiceService,
 } from '@berth/contracts/identity/v1/identity';
@@ -10,7 +11,7 @@ import { consume } from '@berth/events';
 import { createLogger, openTokens, type CallContext, type ClientOf } from '@berth/service-kit';
 import { ask, eventually, testBed, type TestBed } from '@berth/testing';
 import { identity } from '../src/service';
-import { workspacePeer } from './workspace-peer';
+import { schedulerPeer, workspacePeer, type ContainerOwner } from './workspace-peer';
 
 type Client = ClientOf<typeof IdentityServiceService>;
 
@@ -19,10 +20,12 @@ let db: Database;
 let berth: Client;
 let gateway: Client;
 const organizationOfWorkspace = new Map<string, string>();
+const containers = new Map<string, ContainerOwner>();
 
 beforeAll(async () => {
   bed = await testBed();
   await bed.start(workspacePeer(organizationOfWorkspace));
+  await bed.start(schedulerPeer(containers));
   await bed.start(identity);
   db = await bed.database(identity);
   berth = bed.connect(IdentityServiceService, 'identity', 'berth');
@@ -396,6 +399,51 @@ describe('revoking', () => {
   });
 });
 
+describe('the token of a container', () => {
+  const owner = (): ContainerOwner => ({
+    organizationId: newId('or'),
+    workspaceId: newId('wo'),
+    appId: newId('ap'),
+    functionId: newId('fu'),
+  });
+
+  test('speaks for what the scheduler says the container is, and calls functions only', async () => {
+    const runner = bed.connect(IdentityServiceService, 'identity', 'runner');
+    const containerId = newId('ta');
+    const { organizationId, workspaceId, appId, functionId } = owner();
+    containers.set(containerId, { organizationId, workspaceId, appId, functionId });
+    const { token, expiresAt } = await runner.issueContainerToken({ containerId });
+    const left = expiresAt!.getTime() - Date.now();
+    expect(left).toBeGreaterThan(25_000);
+    expect(left).toBeLessThanOrEqual(60_000);
+
+    const inItsName = { ...(await bed.caller()), token };
+    const { principal, email } = await gateway.whoAmI({}, { for: inItsName });
+    expect(principal).toEqual({
+      credentialKind: CredentialKind.CREDENTIAL_KIND_CONTAINER,
+      credentialId: containerId,
+      organizationId,
+      workspaceId,
+      userId: '',
+      role: Role.ROLE_MEMBER,
+      scope: Scope.SCOPE_WORKSPACE,
+      appId,
+      functionId,
+    });
+    expect(email).toBe('');
+    for (const ask of [
+      () => gateway.listApiTokens({ limit: 0, cursor: '' }, { for: inItsName }),
+      () => gateway.revokeApiToken({ tokenId: newId('ak') }, { for: inItsName }),
+      () => gateway.issueContainerToken({ containerId }, { for: inItsName }),
+    ]) {
+      await expect(ask()).rejects.toMatchObject({ kind: 'denied' });
+    }
+
+    containers.delete(containerId);
+    await expect(runner.issueContainerToken({ containerId })).rejects.toMatchObject({ kind: 'not_found' });
+  });
+});
+
 describe('who may not', () => {
   const workspaceId = newId('wo');
   const requests: Record<keyof typeof IdentityServiceService, object> = {
@@ -405,6 +453,7 @@ describe('who may not', () => {
     listApiTokens: {},
     revokeApiToken: { tokenId: newId('ak') },
     whoAmI: {},
+    issueContainerToken: { containerId: newId('ta') },
   };
   const rpcs = Object.keys(requests) as (keyof typeof requests)[];
   const attempt = (client: Client, rpc: keyof typeof requests, caller?: CallContext) =>
@@ -416,8 +465,8 @@ describe('who may not', () => {
   });
 
   test.each(rpcs)('%s refuses a service that is not listed', async (rpc) => {
-    const runner = bed.connect(IdentityServiceService, 'identity', 'runner');
-    await expect(attempt(runner, rpc)).rejects.toMatchObject({ kind: 'denied' });
+    const billing = bed.connect(IdentityServiceService, 'identity', 'billing');
+    await expect(attempt(billing, rpc)).rejects.toMatchObject({ kind: 'denied' });
   });
 
   test.each(rpcs.filter((rpc) => rpc !== 'whoAmI'))('%s refuses a token of a workspace', async (rpc) => {

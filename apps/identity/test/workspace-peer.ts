@@ -1,3 +1,4 @@
+import { SchedulerServiceService } from '@berth/contracts/scheduler/v1/scheduler';
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
 import { BerthError, defineService, implement, type ServiceModule } from '@berth/service-kit';
 
@@ -25,6 +26,35 @@ export const workspacePeer = (organizationOfWorkspace: Map<string, string>): Ser
         getEnvironment: refuse,
         createEnvironment: refuse,
         listEnvironments: refuse,
+      }),
+    ],
+    async [Symbol.asyncDispose]() {},
+  }));
+
+export interface ContainerOwner {
+  organizationId: string;
+  workspaceId: string;
+  appId: string;
+  functionId: string;
+}
+
+/** Knows whose each container is that lives, as identity asks it. */
+export const schedulerPeer = (owners: Map<string, ContainerOwner>): ServiceModule =>
+  defineService('scheduler', async () => ({
+    services: [
+      implement(SchedulerServiceService, {
+        getContainerOwner: async ({ containerId }) => {
+          const owner = owners.get(containerId);
+          if (!owner) throw new BerthError('not_found', 'No such container lives.');
+          return owner;
+        },
+        setWish: refuse,
+        registerNode: refuse,
+        heartbeat: refuse,
+        listAssignments: refuse,
+        reportContainer: refuse,
+        listContainers: refuse,
+        listNodes: refuse,
       }),
     ],
     async [Symbol.asyncDispose]() {},

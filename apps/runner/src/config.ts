@@ -16,6 +16,9 @@ export interface Config {
   schedulerAddress: string;
   syncAddress: string;
   workspaceAddress: string;
+  identityAddress: string;
+  /** The gateway's REST door, for what containers ask. */
+  gatewayUrl: string;
   nodeName: string;
   /** What the node offers; undefined: all that the engine describes. */
   cpus: number | undefined;
@@ -31,6 +34,7 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
       DOCKER_HOST: z.string().default(''),
       PATH: z.string().default(''),
       BERTH_NATS_URL: z.string('must be nats://user:password@host:port').min(1),
+      BERTH_GATEWAY_URL: z.url('must be http://host:port').default('http://127.0.0.1:4600'),
       BERTH_NODE_NAME: z.string().min(1).max(255).default(hostname()),
       BERTH_NODE_CPUS: z.coerce.number('must be a number of cores').min(0.1).max(4096).optional(),
       BERTH_NODE_MEMORY_MIB: z.coerce.number('must be a number of MiB').int().min(64).optional(),
@@ -56,6 +60,8 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
     schedulerAddress: addressOf('scheduler', env),
     syncAddress: addressOf('sync', env),
     workspaceAddress: addressOf('workspace', env),
+    identityAddress: addressOf('identity', env),
+    gatewayUrl: values.BERTH_GATEWAY_URL,
     nodeName: values.BERTH_NODE_NAME,
     cpus: values.BERTH_NODE_CPUS,
     memoryMib: values.BERTH_NODE_MEMORY_MIB,

@@ -2,12 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions';
+import { IdentityServiceService } from '@berth/contracts/identity/v1/identity';
 import { SchedulerServiceService, type RegisterNodeRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
 import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { openEngine, PROCESS_ENGINE_WARNING, type ContainerEngine } from '@berth/container-engine';
 import { openBus } from '@berth/events';
 import { connect, type Base } from '@berth/service-kit';
+import { openGatewayDoor } from './api/gateway-door';
+import { RuntimeRoutes } from './api/runtime-routes';
 import { readRunnerConfig } from './config';
 import { Containers } from './containers/containers';
 import { endLeftovers } from './containers/leftovers';
@@ -50,7 +53,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const node = openNodeFile(folder);
   const incarnation = randomUUID();
-  const identity = () => ({ nodeId: node.nodeId, incarnation });
+  const itself = () => ({ nodeId: node.nodeId, incarnation });
   const closing: (() => unknown)[] = [];
   const opened = <T>(what: T, close: (it: T) => unknown): T => {
     closing.push(() => close(what));
@@ -92,12 +95,16 @@ export async function createContext({ config: service, env, log, tokens }: Base)
     const secrets = opened(connect(SecretServiceService, config.workspaceAddress, tokens), (it) =>
       it.close(),
     );
+    const identity = opened(connect(IdentityServiceService, config.identityAddress, tokens), (it) =>
+      it.close(),
+    );
+    const gateway = opened(openGatewayDoor(config.gatewayUrl), (it) => it.close());
     const queue = opened(openInputQueue(bus, log), dispose);
     const line = opened(
       new Line(functions, log, { onUnwanted: (inputId, attempt) => containers.cancel(inputId, attempt) }),
       dispose,
     );
-    const reporter = opened(new Reporter(scheduler, identity, log), (it) => it.close(SETTLE_MS));
+    const reporter = opened(new Reporter(scheduler, itself, log), (it) => it.close(SETTLE_MS));
     const containers: Containers = new Containers(
       {
         engine,
@@ -110,6 +117,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
         reporter,
         usage,
         bus,
+        api: { identity, gateway, routes: new RuntimeRoutes() },
         functions,
         nodeId: () => node.nodeId,
         log,
@@ -119,7 +127,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
     );
 
     const describe = (): RegisterNodeRequest => ({
-      ...identity(),
+      ...itself(),
       name: config.nodeName,
       organizationId: node.organizationId,
       engine: engine.kind,
@@ -145,14 +153,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       reconciler.start(nodeId);
     };
     const registration = new Registration(scheduler, describe, onRegistered, log);
-    const reconciler = new Reconciler(
-      scheduler,
-      bus,
-      containers,
-      identity,
-      () => registration.register(),
-      log,
-    );
+    const reconciler = new Reconciler(scheduler, bus, containers, itself, () => registration.register(), log);
 
     let ending: Promise<void> | undefined;
     const end = async () => {

@@ -120,6 +120,7 @@ beforeEach(async () => {
       bus: {
         nats: { publish: () => undefined, flush: async () => undefined, isClosed: () => true },
       } as never,
+      api: {} as never,
       functions: undefined as never,
       nodeId: () => 'no-1',
       log,

@@ -1,6 +1,7 @@
 import { SchedulerServiceService } from '@berth/contracts/scheduler/v1/scheduler';
 import { defineService, implement, type ServiceModule } from '@berth/service-kit';
 import { createContext, type Overrides } from './context';
+import { getContainerOwner } from './rpc/get-container-owner';
 import { heartbeat } from './rpc/heartbeat';
 import { listAssignments } from './rpc/list-assignments';
 import { listContainers } from './rpc/list-containers';
@@ -26,6 +27,7 @@ export const schedulerWith = (overrides: Overrides): ServiceModule =>
             reportContainer: reportContainer(context),
             listContainers: listContainers(context),
             listNodes: listNodes(context),
+            getContainerOwner: getContainerOwner(context),
           }),
         ],
         async begin() {

@@ -18,6 +18,7 @@ const requests: Record<keyof typeof SchedulerServiceService, object> = {
   reportContainer: {},
   listContainers: {},
   listNodes: {},
+  getContainerOwner: { containerId: 'ta-0000000000000000000000' },
 };
 /** The services that may ask in their own name; users may ask the last two. */
 const allowed: Record<keyof typeof requests, string[]> = {
@@ -28,6 +29,7 @@ const allowed: Record<keyof typeof requests, string[]> = {
   reportContainer: ['runner'],
   listContainers: ['functions'],
   listNodes: [],
+  getContainerOwner: ['identity'],
 };
 const rpcs = Object.keys(requests) as (keyof typeof requests)[];
 const attempt = (

@@ -1,4 +1,4 @@
-import type { Container } from '@berth/contracts/scheduler/v1/scheduler';
+import { SchedulerServiceService, type Container } from '@berth/contracts/scheduler/v1/scheduler';
 import { drift, newId } from '@berth/database';
 import {
   assignmentSubject,
@@ -42,6 +42,27 @@ const statesOf = (containers: Container[]) => containers.map(({ state }) => stat
 test('migrations and entities agree', async () => {
   const url = platform.bed.env.BERTH_SCHEDULER_POSTGRES_URL!;
   expect(await drift({ ...scheduler.database!, url })).toEqual([]);
+});
+
+test('whose a container is, identity is told as long as it lives', async () => {
+  const tenant = aTenant();
+  const node = await platform.node(tenant);
+  const owner = anOwner(tenant);
+  const [container] = await platform.wish(owner, 1, 1);
+  const { containerId } = container!;
+  const identity = platform.bed.connect(SchedulerServiceService, 'scheduler', 'identity');
+  expect(await identity.getContainerOwner({ containerId })).toEqual({
+    ...tenant,
+    appId: owner.spec.appId,
+    functionId: owner.spec.functionId,
+  });
+  await platform.report(node, containerId, STATE.failed);
+  for (const gone of [containerId, newId('ta'), 'nonsense']) {
+    await expect(identity.getContainerOwner({ containerId: gone })).rejects.toMatchObject({
+      kind: 'not_found',
+      field: 'container_id',
+    });
+  }
 });
 
 describe('a wish', () => {

@@ -32,6 +32,8 @@ export interface AccessRule {
   scope: 'unspecified' | 'workspace' | 'organization';
   services: readonly string[];
   anonymous: boolean;
+  /** The credential of a container's own run may call it too. */
+  containers: boolean;
 }
 
 const SCOPES = ['unspecified', 'workspace', 'organization'] as const;
@@ -48,13 +50,14 @@ export function accessOf(method: DescMethod): AccessRule | undefined {
   const access = extension('berth.options.v1.access');
   if (!options) return undefined;
   const value = getExtension(options, access) as
-    { role: number; scope: number; services: string[]; anonymous: boolean } | undefined;
+    { role: number; scope: number; services: string[]; anonymous: boolean; containers: boolean } | undefined;
   if (!value || !(options.$unknown ?? []).some((field) => field.no === access.number)) return undefined;
   return {
     role: ROLES[value.role] ?? 'unspecified',
     scope: SCOPES[value.scope] ?? 'unspecified',
     services: value.services,
     anonymous: value.anonymous,
+    containers: value.containers,
   };
 }
 

@@ -30,6 +30,7 @@ test('access rules are read as written', () => {
     scope: 'unspecified',
     services: ['functions', 'workspace'],
     anonymous: false,
+    containers: false,
   });
   expect(accessOf(method('GetApp'))).toMatchObject({ role: 'member', scope: 'workspace', services: [] });
 });

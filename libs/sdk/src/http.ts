@@ -43,7 +43,7 @@ const RETRY_LAST_MS = 2_000;
 /** Speaks REST: authenticates, retries what is safe to repeat, turns error bodies into BerthApiError. */
 export class Http {
   // A call may run for hours: neither its headers nor its lines have a deadline here.
-  private readonly agent = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
+  private readonly agent: Agent;
   private readonly auth: Record<string, string>;
   private hasAnswered = false;
 
@@ -51,9 +51,14 @@ export class Http {
     private readonly credentials: Credentials,
     private readonly patience = PATIENCE,
   ) {
-    this.auth = credentials.apiKey
-      ? { 'x-api-key': credentials.apiKey }
-      : { authorization: `Bearer ${credentials.tokenId}.${credentials.tokenSecret}` };
+    const { apiKey, tokenId, tokenSecret, socketPath } = credentials;
+    this.agent = new Agent({
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      ...(socketPath ? { connect: { socketPath } } : {}),
+    });
+    if (apiKey) this.auth = { 'x-api-key': apiKey };
+    else this.auth = tokenId ? { authorization: `Bearer ${tokenId}.${tokenSecret}` } : {};
   }
 
   async json<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {

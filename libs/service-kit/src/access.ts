@@ -14,6 +14,9 @@ export function admit(principal: Principal, rule: AccessRule): void {
     if (rule.services.includes(principal.service)) return;
     throw new BerthError('denied', `The service ${principal.service} may not call this.`);
   }
+  if (principal.credentialKind === 'container' && !rule.containers) {
+    throw new BerthError('denied', 'A container may call functions, and not this: use an API token for it.');
+  }
   if (rule.role === 'unspecified') throw new BerthError('denied', 'Only Berth itself may call this.');
   if (rule.scope === 'organization' && principal.scope !== 'organization') {
     throw new BerthError('denied', 'This needs an admin key of the organization (x-api-key).');

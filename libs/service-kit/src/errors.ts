@@ -66,6 +66,17 @@ export class BerthError extends Error {
   }
 }
 
+/** The one shape of an error over REST. */
+export const problemBody = (error: BerthError, requestId: string): string =>
+  JSON.stringify({
+    error: {
+      code: ERROR_KINDS[error.kind].code,
+      message: error.message,
+      field: error.field ?? null,
+      request_id: requestId,
+    },
+  });
+
 /** The error as gRPC carries it. Anything but a BerthError is a bug: INTERNAL, with a plain message. */
 export function toServiceError(error: unknown): Partial<ServiceError> {
   const known = error instanceof BerthError ? error : new BerthError('internal', PLAIN_MESSAGE);

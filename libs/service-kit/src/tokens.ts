@@ -15,12 +15,16 @@ import { BerthError } from './errors';
 /** Somebody with a credential. */
 export interface UserPrincipal {
   kind: 'user';
-  credentialKind: 'api_token' | 'admin_key';
+  credentialKind: 'api_token' | 'admin_key' | 'container';
+  /** Of a container's own credential: the container's. */
   credentialId: string;
   organizationId: string;
   /** Empty for an admin key: it manages the organization and runs nothing. */
   workspaceId: string;
+  /** Empty for a container. */
   userId: string;
+  /** What runs in the container whose credential this is. */
+  run?: { appId: string; functionId: string };
   role: Role;
   /** Where the role holds. */
   scope: 'workspace' | 'organization';

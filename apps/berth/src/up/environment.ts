@@ -56,6 +56,7 @@ function sharedEnvironment(platform: Platform, inherited: NodeJS.ProcessEnv): No
     BERTH_HOST: platform.host,
     BERTH_HTTP_PORT: String(platform.httpPort),
     BERTH_GRPC_PORT: String(platform.grpcPort),
+    BERTH_GATEWAY_URL: `http://${platform.host.includes(':') ? `[${platform.host}]` : platform.host}:${platform.httpPort}`,
     BERTH_ENGINE: platform.engine,
     ...(platform.dockerHost ? { DOCKER_HOST: platform.dockerHost } : {}),
     ...Object.fromEntries(

@@ -1,7 +1,7 @@
 import type { StreamLogsRequest, StreamLogsResponse } from '@berth/contracts/functions/v1/functions';
 import { decodeLog, logSubject } from '@berth/events';
 import { isId } from '@berth/database';
-import { BerthError, workspaceOf, type CallContext } from '@berth/service-kit';
+import { BerthError, userOf, workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { findApp } from '../store/app-store';
 import { noSuchApp } from './not-found';
@@ -18,7 +18,7 @@ export const streamLogs = ({ db, bus, stopping }: Pick<Context, 'db' | 'bus' | '
         workspaceId,
         appId: app.id,
         functionId: request.functionId || undefined,
-        containerId: request.containerId || undefined,
+        containerId: containerAllowed(request, call),
       }),
     });
     const { num_pending: history } = await consumer.info();
@@ -49,6 +49,16 @@ export const streamLogs = ({ db, bus, stopping }: Pick<Context, 'db' | 'bus' | '
       messages.stop();
     }
   };
+
+/** The container that is asked for; the caller's own where the caller is one. Errors: `not_found` for another. */
+function containerAllowed({ containerId }: StreamLogsRequest, call: CallContext): string | undefined {
+  const { credentialKind, credentialId } = userOf(call);
+  if (credentialKind !== 'container') return containerId || undefined;
+  if (!containerId || containerId === credentialId) return credentialId;
+  throw new BerthError('not_found', 'A container sees its own log only: leave container_id out.', {
+    field: 'container_id',
+  });
+}
 
 /** An id is part of a subject: only what has the form of one may be. Errors: `not_found`. */
 function checkFilter({ functionId, containerId, callId }: StreamLogsRequest): void {

@@ -8,8 +8,8 @@ export interface Credential {
 }
 
 const BEARER = /^bearer +(\S+) *$/i;
-/** Longer than any credential, shorter than what would be worth hashing. */
-const LENGTH_MAX = 512;
+/** Longer than any credential, container tokens included, and shorter than what would be worth hashing. */
+const LENGTH_MAX = 2048;
 const PRINTABLE = /^[\x21-\x7e]+$/;
 
 /**

@@ -1,16 +1,23 @@
-import { openBus, type Bus } from '@berth/events';
+import { CONTAINER_EVENTS, decodeContainerEvent, openBus, type Bus } from '@berth/events';
 import type { Logger } from '@berth/service-kit';
 import { z } from 'zod';
+import type { ContainerTokens } from './container-tokens';
 import type { Sessions } from './sessions';
 
 const SUBJECT = 'berth.events.credential.v1.revoked';
+const ENDINGS = ['stopped', 'failed', 'lost'].map((state) => CONTAINER_EVENTS.replace('>', state));
 const Revoked = z.object({ credential_id: z.string().min(1) });
 
 /**
  * Hears revocations. A plain subscription and no durable one: each gateway needs each event, and what it missed while
  * it was away it makes up for by forgetting everything.
  */
-export async function hearRevocations(natsUrl: string, sessions: Sessions, log: Logger): Promise<Bus> {
+export async function hearRevocations(
+  natsUrl: string,
+  sessions: Sessions,
+  containerTokens: ContainerTokens,
+  log: Logger,
+): Promise<Bus> {
   const bus = await openBus(natsUrl, 'gateway');
   bus.nats.subscribe(SUBJECT, {
     callback(error, message) {
@@ -24,6 +31,20 @@ export async function hearRevocations(natsUrl: string, sessions: Sessions, log: 
       }
     },
   });
+  for (const subject of ENDINGS) {
+    bus.nats.subscribe(subject, {
+      callback(error, message) {
+        try {
+          if (error) throw error;
+          const { containerId } = decodeContainerEvent(message.data);
+          if (containerTokens.end(containerId)) sessions.revoke(containerId);
+        } catch (cause) {
+          // Made up for by the token's own end, a minute later at most.
+          log.warn({ err: cause }, 'the end of a container could not be read');
+        }
+      },
+    });
+  }
   await bus.nats.flush();
 
   void (async () => {

@@ -3,12 +3,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Readable } from 'node:stream';
 import type { ClientReadableStream } from '@grpc/grpc-js';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { BerthError, extractTrace, isTracing, SpanKind, traced, type Logger } from '@berth/service-kit';
+import {
+  BerthError,
+  extractTrace,
+  isTracing,
+  problemBody,
+  SpanKind,
+  traced,
+  type Logger,
+} from '@berth/service-kit';
 import { credentialOf, type Credential } from '../credentials/credential';
 import type { Sessions } from '../credentials/sessions';
 import { idempotencyKeyOf, peerRequest, traceparentOf, type Caller } from '../forward';
 import { publicError, type Peers } from '../peers/peers';
-import { problemBody } from '../problem';
 import type { PublicMethod } from '../public-methods';
 import { compileAnswer, compileLine } from './answer';
 import { compileBind, type Bind } from './bind';

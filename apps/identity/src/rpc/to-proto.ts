@@ -23,6 +23,7 @@ const SCOPE: Record<UserPrincipal['scope'], Scope> = {
 const CREDENTIAL_KIND: Record<UserPrincipal['credentialKind'], CredentialKind> = {
   api_token: CredentialKind.CREDENTIAL_KIND_API_TOKEN,
   admin_key: CredentialKind.CREDENTIAL_KIND_ADMIN_KEY,
+  container: CredentialKind.CREDENTIAL_KIND_CONTAINER,
 };
 
 export const principalToProto = (principal: UserPrincipal): PrincipalMessage => ({
@@ -33,6 +34,8 @@ export const principalToProto = (principal: UserPrincipal): PrincipalMessage => 
   userId: principal.userId,
   role: ROLE[principal.role],
   scope: SCOPE[principal.scope],
+  appId: principal.run?.appId ?? '',
+  functionId: principal.run?.functionId ?? '',
 });
 
 export const apiTokenToProto = (row: ApiTokenRow): ApiTokenMessage => ({

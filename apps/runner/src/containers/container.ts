@@ -42,6 +42,7 @@ import {
   type KillCause,
 } from '../domain/ending';
 import { usageModel } from '../domain/gpu';
+import { openApiSocket, type ApiSocket, type ApiTools } from '../api/api-socket';
 import { Backoff } from '../files/backoff';
 import type { Bus } from '@berth/events';
 import type { Line } from '../line/line';
@@ -50,7 +51,7 @@ import type { InputQueue } from '../queue/input-queue';
 import type { UsageBook } from '../usage/usage-book';
 import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
-import { SOCKET_NAME, type RunFolders } from './run-folders';
+import { API_SOCKET_NAME, SOCKET_NAME, type RunFolders } from './run-folders';
 import type { Secrets } from './secrets';
 import { runSlot, type RunningInput } from './slot';
 import type { HeldSource, Sources } from './sources';
@@ -68,6 +69,7 @@ export interface ContainerTools {
   reporter: Reporter;
   usage: UsageBook;
   bus: Bus;
+  api: ApiTools;
   functions: Pick<ClientOf<typeof FunctionsServiceService>, 'getInputPayload'>;
   nodeId(): string;
   log: Logger;
@@ -134,6 +136,7 @@ export class Container {
   #engineId: string | undefined;
   #hasStarted = false;
   #server: WorkerServer | undefined;
+  #api: ApiSocket | undefined;
   #held: HeldSource | undefined;
   #following: Promise<void> | undefined;
   /** Steps that may be under way when the container is overtaken: clearing up waits for them. */
@@ -379,6 +382,7 @@ export class Container {
 
   async #listen(): Promise<{ server: WorkerServer; runFolder: string }> {
     const runFolder = await this.tools.runFolders.make(this.containerId);
+    const opening = this.#openApi(runFolder);
     const server = await listenForWorker({
       at: { path: join(runFolder, SOCKET_NAME) },
       token: this.#token,
@@ -387,7 +391,14 @@ export class Container {
       onRejected: (reason) => this.#log.warn({ reason }, 'somebody who is not the worker came to its socket'),
     });
     this.#server = server;
+    await opening;
     return { server, runFolder };
+  }
+
+  async #openApi(runFolder: string): Promise<void> {
+    const { containerId, spec } = this;
+    const path = join(runFolder, API_SOCKET_NAME);
+    this.#api = await openApiSocket(this.tools.api, { path, containerId, spec, log: this.#log });
   }
 
   /** An image is looked for only where the engine misses it: mostly it is there. */
@@ -403,6 +414,10 @@ export class Container {
           ...this.spec.env,
           BERTH_SOCKET: `${RUN_INSIDE}/${SOCKET_NAME}`,
           BERTH_RUN_TOKEN: this.#token,
+          BERTH_API_SOCKET: `${RUN_INSIDE}/${API_SOCKET_NAME}`,
+          BERTH_APP_ID: this.spec.appId,
+          BERTH_FUNCTION_ID: this.spec.functionId,
+          BERTH_CONTAINER_ID: this.containerId,
         },
         cwd: SOURCE_INSIDE,
         labels: {
@@ -485,6 +500,7 @@ export class Container {
     this.#pulling.abort();
     await Promise.allSettled([this.#listening, this.#creating, this.#starting]);
     this.#server?.close();
+    this.#api?.close();
     const id = this.#engineId;
     let exit: ContainerExit | undefined;
     if (id && this.#hasStarted) {

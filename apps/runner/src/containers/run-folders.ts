@@ -5,9 +5,12 @@ import { newId } from '@berth/database';
 
 /** What a socket's path may have, less what a container's folder adds to it. Bytes; see unix(7). */
 const PATH_BYTES_MAX = 107;
+/** Of its worker. No name of a socket is longer. */
 export const SOCKET_NAME = 'runner.sock';
+/** Of what the container asks of the platform. */
+export const API_SOCKET_NAME = 'api.sock';
 
-/** Where each container has a folder of its own, holding the socket of its worker. */
+/** Where each container has a folder of its own, holding the socket of its worker and that of its API. */
 export interface RunFolders {
   make(containerId: string): Promise<string>;
   remove(containerId: string): Promise<void>;

@@ -61,6 +61,17 @@ export const listContainerViews = (sql: Sql, filter: ContainerFilter, { limit, a
     [filter.workspaceId ?? null, filter.appId, filter.functionId, filter.all, after ?? null, limit + 1],
   );
 
+/** Whose a container is that has not ended. */
+export async function findLiveOwner(sql: Sql, id: string) {
+  const [row] = await sql.query<Record<'organizationId' | 'workspaceId' | 'appId' | 'functionId', string>>(
+    `SELECT organization_id AS "organizationId", workspace_id AS "workspaceId", app_id AS "appId",
+            function_id AS "functionId"
+       FROM container WHERE id = $1 AND ended_at IS NULL`,
+    [id],
+  );
+  return row;
+}
+
 export const findCounted = (tx: Sql, owner: string) =>
   tx.prepared<Counted>(
     'find-counted',
