@@ -52,7 +52,18 @@ describe('what an input ends as', () => {
     ['the runner, which stops', { exit, killed: 'leaving' }, undefined, undefined],
     ['a list without it', { exit, killed: 'unwanted' }, undefined, undefined],
   ] as const)('lost by %s', (_, ending, asked, type) => {
-    const outcome = outcomeLost(ending, asked, limits);
+    const outcome = outcomeLost(ending, { asked, attempt: 1, inCompany: false }, limits);
+    expect(outcome?.kind === 'failure' ? outcome.error.type : outcome).toBe(type);
+  });
+
+  test.each([
+    ['alone, it answers for the end', 1, false, 'container_exited'],
+    ['in company, it goes free', 1, true, undefined],
+    ['in company again, too', 2, true, undefined],
+    ['in company each time, it answers', 3, true, 'container_exited'],
+  ])('lost with a container that died: %s', (_, attempt, inCompany, type) => {
+    const ending = { exit: { exitCode: 3, outOfMemory: false }, killed: undefined };
+    const outcome = outcomeLost(ending, { asked: undefined, attempt, inCompany }, limits);
     expect(outcome?.kind === 'failure' ? outcome.error.type : outcome).toBe(type);
   });
 });

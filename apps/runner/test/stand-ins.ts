@@ -265,7 +265,7 @@ export class TestFunction {
   constructor(
     private readonly bed: TestBed,
     sync: StandInSync,
-    source: string,
+    source: string | Record<string, string>,
     spec: Partial<ContainerSpec> = {},
   ) {
     const isNode = spec.runtime === Runtime.RUNTIME_NODE;
@@ -277,7 +277,7 @@ export class TestFunction {
       version: 1,
       runtime: Runtime.RUNTIME_PYTHON,
       handler: 'main:handler',
-      source: sync.put({ [isNode ? 'main.mjs' : 'main.py']: source }),
+      source: sync.put(typeof source === 'string' ? { [isNode ? 'main.mjs' : 'main.py']: source } : source),
       cpu: 1,
       memory: 256,
       timeout: 30,

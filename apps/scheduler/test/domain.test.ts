@@ -157,10 +157,10 @@ test.each<[ContainerState, number, number, string]>([
   ['stopping', 0, 15, 'lose'],
   ['stopping', 24 * 3600, 15 + 24 * 60, 'lose'],
 ])(
-  'what is %s, with inputs of %i s, is overdue after %i minutes and no sooner',
+  'what is %s, with inputs and a start of %i s, is overdue after %i minutes and no sooner',
   (state, timeout, minutes, event) => {
     const since = new Date(0);
-    const one = { id: 'ta-1', state, since, timeout };
+    const one = { id: 'ta-1', state, since, timeout, startup: timeout };
     const at = (ms: number) => findOverdue([one, { ...one, id: 'ta-2' }], new Date(ms));
     expect(at(minutes * 60_000)).toEqual([]);
     expect(at(minutes * 60_000 + 1)).toEqual([

@@ -22,7 +22,16 @@ export type WorkerMessage =
 
 /** What a runner says. */
 export type RunnerMessage =
-  | { type: 'start'; handler: string; source: string; frame_bytes_max: number; env: Record<string, string> }
+  | {
+      type: 'start';
+      handler: string;
+      source: string;
+      frame_bytes_max: number;
+      /** Added to the environment. */
+      env: Record<string, string>;
+      /** Inputs at a time; left out: one. */
+      slots?: number;
+    }
   | {
       type: 'input';
       input_id: string;

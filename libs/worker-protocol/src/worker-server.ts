@@ -38,6 +38,13 @@ export interface WorkerInput {
   traceparent?: string;
 }
 
+export interface StartOptions {
+  /** Inputs that it runs at a time; default 1. What is sent beyond that waits in the worker. */
+  slots?: number;
+  /** Added to its environment. Values go this way, and not into the container's description, where they shall be on no disk. */
+  env?: Record<string, string>;
+}
+
 export type StartOutcome =
   | { kind: 'ready'; initMs: number }
   | { kind: 'init_failed'; error: UserError }
@@ -234,16 +241,20 @@ export class WorkerConnection {
     return this.#running.size;
   }
 
-  /**
-   * Loads `module:function` from the folder `source` as the worker sees it, with `env` added to its environment. Once per
-   * connection. Values go this way, and not into the container's description, where they shall be on no disk.
-   */
-  start(handler: string, source: string, env: Record<string, string> = {}): Promise<StartOutcome> {
+  /** Loads `module:function` from the folder `source` as the worker sees it. Once per connection. */
+  start(handler: string, source: string, { slots = 1, env = {} }: StartOptions = {}): Promise<StartOutcome> {
     if (this.#start) throw new Error('a worker starts once');
     return new Promise((settle) => {
       this.#start = { settle };
       if (this.#closed) return settle({ kind: 'lost', closed: this.#closed });
-      this.#send({ type: 'start', handler, source, frame_bytes_max: this.#frameBytesMax, env });
+      this.#send({
+        type: 'start',
+        handler,
+        source,
+        frame_bytes_max: this.#frameBytesMax,
+        env,
+        ...(slots > 1 ? { slots } : {}),
+      });
     });
   }
 

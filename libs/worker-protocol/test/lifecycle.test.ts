@@ -348,7 +348,12 @@ async def asleep():
         'main.mjs': `
 export function handler(what) {
   console.log('running', what);
-  return what === 'echo' ? what : new Promise((resolve) => setTimeout(resolve, 60_000));
+  if (what === 'echo') return what;
+  const { signal } = berth.context();
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason));
+  });
 }`,
       },
     ],

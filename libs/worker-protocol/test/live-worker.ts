@@ -39,6 +39,7 @@ export interface LiveOptions {
   interpreter?: string;
   env?: Record<string, string>;
   listen?: Partial<ListenOptions>;
+  slots?: number;
 }
 
 let inputCount = 0;
@@ -94,7 +95,9 @@ export async function liveWorker(runtime: Runtime, options: LiveOptions): Promis
     server.accepted,
     exited.then((code) => Promise.reject(new Error(`worker exited with ${code}: ${output}`))),
   ]);
-  const started = await connection.start(options.handler ?? 'main:handler', source);
+  const started = await connection.start(options.handler ?? 'main:handler', source, {
+    slots: options.slots ?? 1,
+  });
   return {
     connection,
     child,

@@ -5,7 +5,8 @@
  * It connects to its runner, says hello with the run token, loads `module:function` from the source folder, and
  * then answers inputs until it is told to stop. The frames are described in the README of libs/worker-protocol.
  *
- * One input runs at a time. Code that does not await cannot be interrupted: a cancel reaches it when it awaits.
+ * As many inputs run at a time as the start says. User code hears of a cancel by the signal of its input,
+ * `berth.context().signal`; an input ends when its handler does, and the runner ends what does not heed.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { spawnSync } from 'node:child_process';
@@ -250,29 +251,32 @@ const functionsOf = (exports) =>
 
 // ---- one input
 
-let running; // {id, attempt, began, end(error)}: the input that runs.
+const running = new Map(); // By id, {id, callId, attempt, began, aborter, end(error)}: the inputs that run.
+let slots = 1;
 let isStopping = false;
 let isLeaving = false; // process.exit was called in user code and its last words are on their way.
 const waiting = [];
 
 function next() {
-  if (running || isLeaving) return;
-  if (isStopping) return leave(0);
-  const input = waiting.shift();
-  if (input) void run(...input);
+  if (isLeaving) return;
+  if (isStopping && running.size === 0) return leave(0);
+  while (!isStopping && waiting.length > 0 && running.size < slots) void run(...waiting.shift());
 }
 
 async function run(header, payload) {
   const input = {
     id: header.input_id,
+    callId: header.call_id,
     attempt: header.attempt,
     began: process.hrtime.bigint(),
+    aborter: undefined,
+    isCancelled: false,
     end: undefined,
   };
-  // What ends an input other than its own return: a cancel, an uncaught exception, process.exit.
+  // What ends an input other than its own return: an uncaught exception, process.exit.
   const ended = new Promise((_, reject) => (input.end = reject));
   ended.catch(() => {});
-  running = input;
+  running.set(input.id, input);
   let value;
   let error;
   try {
@@ -293,12 +297,36 @@ async function run(header, payload) {
       error = { thrown };
     }
   }
+  // What a cancelled input makes of its cancellation is its own affair, but for the error that says so.
+  if (input.isCancelled && error?.thrown?.name === 'AbortError') error = { thrown: cancellation() };
   flushLogs();
   const outcome = { type: 'success', input_id: input.id, attempt: input.attempt, run_us };
   if (!error) send({ ...outcome, format: 'json' }, encoded);
   else send({ ...outcome, type: 'failure', error: describe(error.thrown) });
-  running = undefined;
+  running.delete(input.id);
   if (waiting.length > 0 || isStopping) next();
+}
+
+function cancel(input) {
+  if (input.isCancelled) return; // Asked again.
+  input.isCancelled = true;
+  input.aborter?.abort(cancellation());
+}
+
+/** What user code can know of the input that it runs: `globalThis.berth.context()`. */
+function context() {
+  const input = inputs.getStore();
+  if (!input) throw new Error('berth.context() is of code that runs for an input: none does here');
+  if (!input.aborter) {
+    input.aborter = new AbortController();
+    if (input.isCancelled) input.aborter.abort(cancellation());
+  }
+  return {
+    inputId: input.id,
+    callId: input.callId,
+    attempt: input.attempt,
+    signal: input.aborter.signal,
+  };
 }
 
 const isThenable = (value) => typeof value === 'object' && value !== null && typeof value.then === 'function';
@@ -535,8 +563,8 @@ function cut(text, lengthMax) {
 
 /** An exception nobody caught ends the input that it belongs to; without one it is only printed. */
 function onUncaught(thrown) {
-  const input = inputs.getStore() ?? running;
-  if (input && input === running) return input.end(thrown);
+  const input = inputs.getStore() ?? (running.size === 1 ? running.values().next().value : undefined);
+  if (input && running.get(input.id) === input) return input.end(thrown);
   const { type, message, traceback } = describe(thrown);
   console.error(`uncaught exception outside an input: ${traceback || `${type}: ${message}`}`);
 }
@@ -551,9 +579,10 @@ function onExitCalled(code = process.exitCode ?? 0) {
   flushLogs();
   const message = `user code called process.exit(${code})`;
   const error = { type: 'ProcessExit', message, traceback: '' };
-  if (running) {
-    const run_us = Number((process.hrtime.bigint() - running.began) / 1000n);
-    send({ type: 'failure', input_id: running.id, attempt: running.attempt, error, run_us });
+  const input = inputs.getStore() ?? (running.size === 1 ? running.values().next().value : undefined);
+  if (input && running.get(input.id) === input) {
+    const run_us = Number((process.hrtime.bigint() - input.began) / 1000n);
+    send({ type: 'failure', input_id: input.id, attempt: input.attempt, error, run_us });
   } else if (!handler) {
     send({ type: 'init_failed', error });
   }
@@ -575,6 +604,7 @@ async function start(header) {
   source = resolvePath(header.source);
   frameBytesMax = header.frame_bytes_max ?? frameBytesMax;
   Object.assign(process.env, header.env);
+  slots = header.slots ?? 1;
   process.argv = [process.argv[0], header.handler];
   try {
     process.chdir(source);
@@ -627,14 +657,15 @@ function sourceFiles() {
 function take(header, payload) {
   switch (header.type) {
     case 'input':
-      if (running || waiting.length > 0 || isStopping) waiting.push([header, payload]);
+      if (running.size >= slots || waiting.length > 0 || isStopping) waiting.push([header, payload]);
       else void run(header, payload);
       return;
     case 'start':
       void start(header);
       return;
     case 'cancel': {
-      if (running?.id === header.input_id) return running.end(cancellation());
+      const cancelled = running.get(header.input_id);
+      if (cancelled) return cancel(cancelled);
       const index = waiting.findIndex(([input]) => input.input_id === header.input_id);
       if (index < 0) return;
       const [[input]] = waiting.splice(index, 1);
@@ -657,6 +688,7 @@ process.on('SIGTERM', () => {
   next();
 });
 process.exit = onExitCalled;
+Object.defineProperty(globalThis, 'berth', { value: Object.freeze({ context }) });
 for (const [name, fd] of [
   ['stdout', 1],
   ['stderr', 2],

@@ -8,6 +8,9 @@ between threads. While user code runs, the kernel says by SIGIO that the runner 
 the signal's handler runs in the main thread, in the middle of user code, and can raise there. One that comes just
 before user code enters a blocking system call is noticed only with the next: so the runner repeats a cancel.
 
+That is how one input at a time runs. Where a function asks for several at a time, berth_worker_concurrent.py takes over
+once the handler is loaded.
+
 What makes a cold start slow is imports, so hello goes out before anything but built-in modules is loaded, and
 what only failures need lies in berth_worker_report.py.
 """
@@ -26,6 +29,9 @@ COPY_BYTES_MAX = 65536
 
 class InputCancellation(BaseException):
     """The input was cancelled. Not an Exception, so that user code's `except Exception` lets it pass."""
+
+    def __init__(self, message="the input was cancelled"):
+        super().__init__(message)
 
 
 class Channel:
@@ -135,6 +141,8 @@ class Worker:
     def __init__(self, channel):
         self.channel = channel
         self.input_id = None  # The input that runs, in the main thread.
+        self.call_id = None
+        self.slots = 1
         self.task = None  # The asyncio task of an input whose handler is async.
         self.loop = None
         self.is_interruptible = False
@@ -153,6 +161,7 @@ class Worker:
         """Imports the handler. False where that failed, which the runner was told."""
         began = time.perf_counter()
         self.source = header["source"]
+        self.slots = header.get("slots", 1)
         self.channel.frame_bytes_max = header.get("frame_bytes_max", self.channel.frame_bytes_max)
         os.environ.update(header.get("env", {}))
         # The worker's own folder is there because it is the script's: user code must not find it.
@@ -184,6 +193,8 @@ class Worker:
 
     def serve(self):
         """Runs inputs until it is told to stop. Inputs that wait then go back: they have no outcome."""
+        if self.slots > 1:
+            return own_module("berth_worker_concurrent").serve(self)
         while not self.is_stopping:
             header, payload = self.waiting.pop(0) if self.waiting else self.channel.receive()
             kind = header["type"]
@@ -209,7 +220,7 @@ class Worker:
             for index, (waiting, _) in enumerate(self.waiting):
                 if waiting["input_id"] == header["input_id"]:
                     del self.waiting[index]
-                    self.send_with_error(outcome(waiting, "failure"), InputCancellation("the input was cancelled"))
+                    self.send_with_error(outcome(waiting, "failure"), InputCancellation())
                     break
         return False
 
@@ -219,6 +230,7 @@ class Worker:
         # Threads print in the name of the input that runs: one at a time, so they need not inherit a context.
         self.is_cancelled = False
         self.input_id = header["input_id"]
+        self.call_id = header["call_id"]
         result = None
         error = None
         began = time.perf_counter_ns()
@@ -228,7 +240,7 @@ class Worker:
                 # A frame that came before this line waits in the buffer or the socket; one that comes later signals.
                 self.listen_for_signals()
                 if self.is_cancelled:  # By a signal of the input before that was handled late.
-                    raise InputCancellation("the input was cancelled")
+                    raise InputCancellation()
                 args, kwargs = arguments(header, payload)
                 began = time.perf_counter_ns()
                 result = self.handler(*args, **kwargs)
@@ -241,7 +253,13 @@ class Worker:
             error = raised
         run_us = (time.perf_counter_ns() - began) // 1000
         self.stop_listening_for_signals()
+        flush_logs()
+        self.finish(header, result, error, run_us, self.is_cancelled)
+        self.input_id = None
+        error = result = None  # Else this frame and the traceback keep each other alive.
 
+    def finish(self, header, result, error, run_us, is_cancelled):
+        """Tells how an input ended."""
         encoded = None
         if error is None:
             try:
@@ -256,21 +274,19 @@ class Worker:
                 error = raised
                 if not isinstance(error, report().ResultTooLarge):
                     error = report().not_serializable(result, raised)
-        flush_logs()
         if error is None:
             self.channel.send(
                 '{"type":"success","input_id":%s,"attempt":%d,"format":"json","run_us":%d}'
-                % (dumps(self.input_id), header["attempt"], run_us),
+                % (dumps(header["input_id"]), header["attempt"], run_us),
                 encoded,
             )
         else:
             failure = outcome(header, "failure")
             failure["run_us"] = run_us
-            if self.is_cancelled and type(error).__name__ == "CancelledError":
-                error = InputCancellation("the input was cancelled")
+            if is_cancelled and type(error).__name__ == "CancelledError":
+                error = InputCancellation()
             self.send_with_error(failure, error)
-        self.input_id = None
-        error = result = None  # Else this frame and the traceback keep each other alive.
+        error = None
 
     def run_async(self, awaitable):
         """Awaits on one loop for all inputs, so that sessions and pools that user code keeps stay usable."""
@@ -295,7 +311,7 @@ class Worker:
 
     def send_with_error(self, header, error):
         try:
-            header["error"] = report().describe(error, self.source, os.path.abspath(__file__))
+            header["error"] = report().describe(error, self.source, FOLDER)
         except BaseException as broken:  # An exception class of the user's that cannot even be looked at.
             header["error"] = {
                 "type": type(error).__name__,
@@ -336,7 +352,7 @@ class Worker:
             self.loop.call_soon_threadsafe(self.task.cancel)
         elif self.is_interruptible:
             self.is_interruptible = False
-            cancellation = InputCancellation("the input was cancelled")
+            cancellation = InputCancellation()
             if self.channel.sender != self.channel.main:
                 raise cancellation
             self.channel.postponed = cancellation
@@ -353,17 +369,22 @@ def outcome(header, kind):
     return {"type": kind, "input_id": header["input_id"], "attempt": header["attempt"], "run_us": 0}
 
 
-def report():
-    """The part that only failures need. Neither it nor what it imports is looked for among the user's files."""
-    module = sys.modules.get("berth_worker_report")
+def own_module(name):
+    """A file of the worker's own. Neither it nor what it imports is looked for among the user's files."""
+    module = sys.modules.get(name)
     if module is None:
         path = sys.path
         sys.path = [FOLDER] + [entry for entry in path if entry and entry != worker.source]
         try:
-            import berth_worker_report as module
+            module = __import__(name)
         finally:
             sys.path = path
     return module
+
+
+def report():
+    """The part that only failures need."""
+    return own_module("berth_worker_report")
 
 
 def arguments(header, payload):
@@ -434,7 +455,7 @@ def log_streams(worker):
         def __init__(self, stream, descriptor):
             self.head = '{"type":"log","stream":"%s","input_id":' % stream
             self.descriptor = descriptor
-            # By thread: print writes a line's text and its end one after the other, and threads print at once.
+            # By printer: print writes a line's text and its end one after the other, and threads print at once.
             self.held = {}
 
         def writable(self):
@@ -445,7 +466,7 @@ def log_streams(worker):
 
         def write(self, data):
             data = bytes(data)
-            me = _thread.get_ident()
+            me = printer()
             held = self.held.pop(me, b"")
             end = data.rfind(b"\n") + 1
             if end == 0 and len(held) + len(data) < LOG_BYTES_MAX:
@@ -455,25 +476,26 @@ def log_streams(worker):
             end = end or len(data)
             if end < len(data):
                 self.held[me] = data[end:]
-            self.send(held + data[:end])
+            self.send(held + data[:end], me)
             return len(data)
 
         def flush(self):
-            held = self.held.pop(_thread.get_ident(), None)
+            me = printer()
+            held = self.held.pop(me, None)
             if held:
-                self.send(held)
+                self.send(held, me)
 
         def flush_all(self):
             """Also what threads left without a line's end."""
             while self.held:
                 try:
-                    _, held = self.held.popitem()
+                    by, held = self.held.popitem()
                 except KeyError:
                     return
-                self.send(held)
+                self.send(held, by)
 
-        def send(self, lines):
-            input_id = worker.input_id
+        def send(self, lines, by):
+            input_id = input_of(by)
             header = self.head + ("null}" if input_id is None else dumps(input_id) + "}")
             at = 0
             while at < len(lines):
@@ -518,6 +540,18 @@ def log_streams(worker):
 
 worker = None
 streams = ()
+
+# Who prints, and in the name of which input: berth_worker_concurrent.py knows better where several run at a time.
+printer = _thread.get_ident
+
+
+def input_of(_printer):
+    return worker.input_id
+
+
+def current_input():
+    """The input that the calling code belongs to, as (input id, call id); None outside an input."""
+    return None if worker is None or worker.input_id is None else (worker.input_id, worker.call_id)
 
 
 def flush_logs():
@@ -590,6 +624,8 @@ def main():
     channel.send(text % (quoted, version, os.getpid()))
 
     prepare()
+    # Under this name user code, and the berth module, find InputCancellation and current_input.
+    sys.modules["berth_worker"] = sys.modules["__main__"]
     worker = Worker(channel)
     own_signals(worker)
     os.register_at_fork(after_in_child=lambda: leave_to_child(worker))

@@ -34,7 +34,7 @@ class ResultTooLarge(Exception):
 OWN = (HandlerNotFound, FormatNotSupported, ArgumentsNotReadable, ResultNotSerializable, ResultTooLarge)
 
 
-def describe(error, source, worker_file):
+def describe(error, source, worker_folder):
     """`{type, message, traceback}` of an exception, without the worker's and the import system's own frames."""
     name = type(error).__name__
     if isinstance(error, OWN):
@@ -42,7 +42,7 @@ def describe(error, source, worker_file):
     return {
         "type": name,
         "message": clean(message_of(error), MESSAGE_LENGTH_MAX),
-        "traceback": clean(traceback_of(error, source, worker_file), TRACEBACK_LENGTH_MAX),
+        "traceback": clean(traceback_of(error, source, worker_folder), TRACEBACK_LENGTH_MAX),
     }
 
 
@@ -58,7 +58,7 @@ def message_of(error):
         return "<the exception's __str__ raised %s>" % type(broken).__name__
 
 
-def traceback_of(error, source, worker_file):
+def traceback_of(error, source, worker_folder):
     try:
         whole = traceback.TracebackException.from_exception(error)
     except RecursionError:
@@ -71,7 +71,7 @@ def traceback_of(error, source, worker_file):
             continue
         seen.add(id(part))
         part.stack = traceback.StackSummary.from_list(
-            [relative(frame, source) for frame in part.stack if is_users(frame.filename, worker_file)]
+            [relative(frame, source) for frame in part.stack if is_users(frame.filename, worker_folder)]
         )
         if getattr(part, "filename", None):  # A SyntaxError says itself where it is.
             part.filename = inside(part.filename, source)
@@ -79,9 +79,9 @@ def traceback_of(error, source, worker_file):
     return "".join(whole.format()).rstrip("\n")
 
 
-def is_users(filename, worker_file):
+def is_users(filename, worker_folder):
     return not (
-        os.path.abspath(filename) in (worker_file, os.path.abspath(__file__))
+        os.path.dirname(os.path.abspath(filename)) == worker_folder
         or filename.startswith("<frozen importlib")
         or os.path.basename(os.path.dirname(filename)) == "importlib"
     )

@@ -19,7 +19,8 @@ export const isTriedAgain = (failures: number, retries: number): boolean => fail
  * waiting helps nobody. Trouble of the platform is worth another try.
  */
 export const isUsersFault = (error: { type: string } | undefined): boolean =>
-  error !== undefined && ['init_failed', 'container_exited', 'out_of_memory'].includes(error.type);
+  error !== undefined &&
+  ['init_failed', 'startup_timeout', 'container_exited', 'out_of_memory'].includes(error.type);
 
 /** The error of an input that lost its container too often. */
 export const lostTooOften = (): InputError => ({

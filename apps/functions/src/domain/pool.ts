@@ -1,3 +1,5 @@
+import type { Definition } from './definition';
+
 /** How many containers a function version should have. All times are milliseconds since 1970. */
 export interface PoolFacts {
   /** Inputs that are pending or running. */
@@ -23,6 +25,11 @@ export interface PoolFacts {
   /** Others wait for the room that idle containers hold. */
   yields: boolean;
 }
+
+/** Inputs that one container of a function runs at a time. */
+export const inputsPerContainer = ({
+  max_concurrent_inputs,
+}: Pick<Definition, 'max_concurrent_inputs'>): number => max_concurrent_inputs;
 
 export interface PoolDecision {
   wish: number;

@@ -7,7 +7,7 @@ import { ListContainersRequest, SetWishRequest } from '@berth/contracts/schedule
 import type { Database } from '@berth/database';
 import type { ShortRoom } from '@berth/events';
 import type { Logger } from '@berth/service-kit';
-import { choosePoolsToYield, decidePool, neededContainers } from '../domain/pool';
+import { choosePoolsToYield, decidePool, inputsPerContainer, neededContainers } from '../domain/pool';
 import { findVersion } from '../store/function-store';
 import { terminateVersion } from '../store/input-store';
 import {
@@ -23,7 +23,7 @@ import type { CallView } from '../store/call-store';
 import type { Scheduler } from '../context';
 import type { RunnerLines } from '../line/runner-lines';
 import type { WaitingCallers } from '../waiting/waiting-callers';
-import { INPUTS_PER_CONTAINER, specOf } from './container-spec';
+import { specOf } from './container-spec';
 
 interface Parts {
   db: Database;
@@ -111,7 +111,7 @@ export class Autoscaler {
       neededAt: row.needed_at.getTime(),
       needed: neededContainers({
         open: row.open,
-        slots: INPUTS_PER_CONTAINER,
+        slots: inputsPerContainer(row),
         minContainers: row.min_containers,
         maxContainers: row.max_containers,
         current: row.current,
@@ -172,7 +172,8 @@ export class Autoscaler {
     if (!version) return;
     if (version.app_stopped) await this.terminate(key);
 
-    memory.capacityMax = version.definition.max_containers * INPUTS_PER_CONTAINER;
+    const slots = inputsPerContainer(version.definition);
+    memory.capacityMax = version.definition.max_containers * slots;
     const now = Date.now();
     const { refill, yields } = memory;
     memory.refill = false;
@@ -186,7 +187,7 @@ export class Autoscaler {
         const { wish, neededAt, tell } = decidePool(
           {
             open: pool.open,
-            slots: INPUTS_PER_CONTAINER,
+            slots,
             minContainers: version.definition.min_containers,
             maxContainers: version.definition.max_containers,
             scaledownMs: version.definition.scaledown_window * 1000,
@@ -215,7 +216,7 @@ export class Autoscaler {
     if (!decided) return;
 
     memory.open = decided.open;
-    memory.capacity = decided.wish * INPUTS_PER_CONTAINER;
+    memory.capacity = decided.wish * slots;
     if (!decided.heard) await this.tell(memory, version, decided);
     // It rests, and nobody knows yet how many containers there are.
     else memory.refill ||= refill && memory.containers === undefined;

@@ -2,9 +2,6 @@ import { ContainerSpec } from '@berth/contracts/scheduler/v1/scheduler';
 import { RUNTIMES } from '../rpc/to-proto';
 import type { VersionInApp } from '../store/function-store';
 
-/** Inputs that a container runs at a time. */
-export const INPUTS_PER_CONTAINER = 1;
-
 /** What a runner needs to start a container of this version. */
 export const specOf = ({ definition, ...version }: VersionInApp): ContainerSpec =>
   ContainerSpec.fromPartial({
@@ -22,7 +19,8 @@ export const specOf = ({ definition, ...version }: VersionInApp): ContainerSpec 
     memory: definition.memory,
     gpu: definition.gpu,
     timeout: definition.timeout,
-    slots: INPUTS_PER_CONTAINER,
+    slots: definition.max_concurrent_inputs,
+    startupTimeout: definition.startup_timeout,
     secrets: definition.secrets,
     environment: version.environment,
   });

@@ -135,6 +135,7 @@ export const listHolding = (sql: Sql) =>
     Pick<Pool, 'function_id' | 'version' | 'wish' | 'needed_at'> & {
       min_containers: number;
       max_containers: number;
+      max_concurrent_inputs: number;
       current: boolean;
       holds_cards: boolean;
       open: number;
@@ -142,6 +143,7 @@ export const listHolding = (sql: Sql) =>
   >(
     `SELECT p.function_id, p.version, p.wish, p.needed_at, (v.definition->>'min_containers')::integer AS min_containers,
             (v.definition->>'max_containers')::integer AS max_containers,
+            (v.definition->>'max_concurrent_inputs')::integer AS max_concurrent_inputs,
             f.version = v.version AND a.stopped_at IS NULL AS current, jsonb_array_length(v.definition->'gpu') > 0 AS holds_cards,
             (SELECT count(*)::integer FROM input i WHERE i.function_id = p.function_id AND i.version = p.version
                                                      AND i.finished_at IS NULL) AS open

@@ -38,6 +38,7 @@ import {
   errorOfEngine,
   errorOfExit,
   errorOfImage,
+  errorOfStartup,
   type Exit,
   type KillCause,
 } from '../domain/ending';
@@ -53,7 +54,7 @@ import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
 import { API_SOCKET_NAME, SOCKET_NAME, type RunFolders } from './run-folders';
 import type { Secrets } from './secrets';
-import { runSlot, type RunningInput } from './slot';
+import { runSlot, type RunningInput, type SlotContext } from './slot';
 import type { HeldSource, Sources } from './sources';
 
 /** What containers are made with. */
@@ -75,10 +76,10 @@ export interface ContainerTools {
   log: Logger;
 }
 
-/** From the engine's start to the worker's hello. */
+/** From the engine's start to the worker's hello, before any user code runs. */
 const HELLO_MS = 60_000;
-/** User code may load a model: it gets as long as one input, and at least this. */
-const INIT_MS_MIN = 60_000;
+/** For assignments of a scheduler that does not name a startup timeout. Seconds. */
+const STARTUP_SECONDS = 60;
 /** From a worker that has left, or was told to, to the end of its process. */
 const LEAVE_MS = 3_000;
 /** What an engine gets to end a container that was killed. */
@@ -259,13 +260,17 @@ export class Container {
     });
     diedEarly.catch(() => undefined);
 
-    const worker = await this.#within(HELLO_MS, 'its worker did not say hello', server.accepted, diedEarly);
+    const startup = this.#startup(createdAt);
+    const greeted = this.#within(HELLO_MS, noHello, server.accepted, diedEarly);
+    const worker = await this.#within(startup.leftMs(), startup.error, greeted, diedEarly);
     const helloAt = this.#phase('start', createdAt);
-    const loading = worker.start(spec.handler, engine.pathInside(mounts, SOURCE_INSIDE), secretEnv);
-    const initMs = Math.max(INIT_MS_MIN, spec.timeout * 1000);
+    const loading = worker.start(spec.handler, engine.pathInside(mounts, SOURCE_INSIDE), {
+      slots: slots.length,
+      env: secretEnv,
+    });
     // What the worker said before it ended is read before its socket closes.
     const diedLoading = worker.closed.then(() => diedEarly);
-    const loaded = await this.#within(initMs, 'its source did not finish loading', loading, diedLoading);
+    const loaded = await this.#within(startup.leftMs(), startup.error, loading, diedLoading);
     if (loaded.kind === 'init_failed') throw new StartFailed(initError(loaded.error));
     if (loaded.kind === 'lost') {
       if (loaded.closed.reason === 'protocol_error') this.kill('protocol');
@@ -275,25 +280,20 @@ export class Container {
     const readyAt = this.#phase('init', helloAt);
 
     this.#isReady = true;
-    const working = Promise.all(
-      slots.map((queue) =>
-        runSlot(
-          {
-            ...tools,
-            containerId: this.containerId,
-            spec,
-            worker,
-            log: this.#log,
-            running: this.#running,
-            pulling: this.#pulling.signal,
-            ended: this.#exited.promise,
-            kill: (cause) => this.kill(cause),
-            takePhases: () => this.#takePhases(),
-          },
-          queue,
-        ),
-      ),
-    );
+    const context: SlotContext = {
+      ...tools,
+      containerId: this.containerId,
+      spec,
+      worker,
+      log: this.#log,
+      running: this.#running,
+      exitCalled: false,
+      pulling: this.#pulling.signal,
+      ended: this.#exited.promise,
+      kill: (cause) => this.kill(cause),
+      takePhases: () => this.#takePhases(),
+    };
+    const working = Promise.all(slots.map((queue) => runSlot(context, queue)));
     void tools.reporter.report(this.#reportOf({ state: ContainerState.CONTAINER_STATE_READY }));
     coldStartSeconds.observe((readyAt.getTime() - this.beganAt.getTime()) / 1000);
     this.#followOutput(id);
@@ -461,14 +461,25 @@ export class Container {
     return new StartFailed(errorOfEngine(error, { image, program }));
   }
 
+  /** How long it may take from its start until it is ready, and what its inputs are told when that is over. */
+  #startup(startedAt: Date) {
+    const seconds = this.spec.startupTimeout || Math.max(STARTUP_SECONDS, this.spec.timeout);
+    return {
+      leftMs: () => Math.max(0, startedAt.getTime() + seconds * 1000 - Date.now()),
+      error: () => errorOfStartup(seconds),
+    };
+  }
+
   /** What is waited for before a container is ready: or its end, or the runner's word, or too long a time. */
-  async #within<T>(ms: number, what: string, work: Promise<T>, died: Promise<never>): Promise<T> {
+  async #within<T>(
+    ms: number,
+    error: () => InvocationError,
+    work: Promise<T>,
+    died: Promise<never>,
+  ): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        const message = `The container was given up: ${what} within ${Math.round(ms / 1000)} seconds.`;
-        reject(new StartFailed({ type: 'init_failed', message, traceback: undefined }));
-      }, ms);
+      timer = setTimeout(() => reject(new StartFailed(error())), ms);
     });
     try {
       return await Promise.race([work, died, late, this.#overtaken.promise]);
@@ -613,6 +624,12 @@ export class Container {
 
 const delay = (ms: number): Promise<undefined> =>
   new Promise((resolve) => setTimeout(() => resolve(undefined), ms).unref());
+
+const noHello = (): InvocationError => ({
+  type: 'init_failed',
+  message: `The container was given up: its worker did not say hello within ${HELLO_MS / 1000} seconds.`,
+  traceback: undefined,
+});
 
 const isMissingImage = (error: unknown): error is EngineError =>
   error instanceof EngineError && error.kind === 'not_found' && error.field === 'image';

@@ -42,6 +42,8 @@ export interface SlotContext {
   log: Logger;
   /** What runs in the container now, by input. */
   running: Map<string, RunningInput>;
+  /** An input said that it ends the process: the others are not to blame for what follows. */
+  exitCalled: boolean;
   /** Aborted when no more inputs are to be begun; closes the slots' queues. */
   pulling: AbortSignal;
   /** Settles when the container has ended. */
@@ -176,8 +178,13 @@ async function runInput(
   );
   try {
     const said = await (isTracing() ? sendTraced(worker, input) : worker.sendInput(input, input.payload));
-    if (said.kind !== 'lost') return outcomeSaid(said, asked, limits);
-    return outcomeLost(await ended, asked, limits);
+    if (said.kind !== 'lost') {
+      if (said.kind === 'failure' && said.error.type === 'ProcessExit') context.exitCalled = true;
+      return outcomeSaid(said, asked, limits);
+    }
+    // Looked at now: the others forget themselves as soon as the container has ended.
+    const inCompany = running.size > 1 || context.exitCalled;
+    return outcomeLost(await ended, { asked, attempt, inCompany }, limits);
   } catch (error) {
     log.error({ err: error, inputId, containerId }, 'an input could not be handed to its worker');
     const message = `The input could not be handed to its container: ${(error as Error).message}`;

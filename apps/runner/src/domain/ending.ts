@@ -50,16 +50,23 @@ export function outcomeSaid(
 }
 
 /**
- * The outcome of an input whose worker went away with it; undefined where it was the runner that killed the container
- * for a reason that is not this input's: then it goes back to the queue and runs elsewhere.
+ * From this attempt on an input answers for its container's end also where others ran beside it. Who of them brought
+ * it down nobody can say: so one that only met the guilty one goes free, and the guilty one is found out.
+ */
+const ATTEMPTS_IN_COMPANY_MAX = 3;
+
+/**
+ * The outcome of an input whose worker went away with it; undefined where it goes back to the queue and runs elsewhere:
+ * the runner killed the container for a reason that is not this input's, or another input may have brought it down.
  */
 export function outcomeLost(
   ending: { exit: Exit; killed: KillCause | undefined },
-  asked: AskedEnd | undefined,
+  { asked, attempt, inCompany }: { asked: AskedEnd | undefined; attempt: number; inCompany: boolean },
   limits: Limits,
 ): Outcome | undefined {
   if (asked) return outcomeAsked(asked, limits);
   if (ending.killed && ending.killed !== 'protocol') return undefined;
+  if (inCompany && attempt < ATTEMPTS_IN_COMPANY_MAX) return undefined;
   return { kind: 'failure', error: errorOfExit(ending.exit, ending.killed, limits) };
 }
 
@@ -99,6 +106,13 @@ export function errorOfExit(
       : `The container's process exited with code ${exitCode} before user code had finished.`,
   );
 }
+
+/** Why a container was given up that took too long to become ready. */
+export const errorOfStartup = (seconds: number): InvocationError => ({
+  type: 'startup_timeout',
+  message: `The container was not ready within the ${seconds === 1 ? '1 second' : `${seconds} seconds`} that the function's startup_timeout allows.`,
+  traceback: undefined,
+});
 
 /** A container's last word about itself: undefined for one that ended as it should. */
 export function errorOfContainer(

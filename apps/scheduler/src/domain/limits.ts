@@ -7,15 +7,15 @@ export const SILENCE_LIMIT_MS = 10_000;
 /** From its place to a worker that says hello: a first pull of a large image takes minutes, more than ten that nothing moves. */
 const PULL_LIMIT_MS = 10 * 60_000;
 
-/** What user code gets to load at least; the runner's own limit, as is the time of one input where that is longer. */
+/** What user code gets to load at least, also where its own limit is shorter. */
 const INIT_MS_MIN = 60_000;
 
 /** From the end of a container's last input to its own: the runner's graces, and an engine that is slow. */
 const END_LIMIT_MS = 15 * 60_000;
 
-/** From its place to ready, where one input may run for `timeoutSeconds`. */
-export const startLimitMs = (timeoutSeconds: number): number =>
-  PULL_LIMIT_MS + Math.max(INIT_MS_MIN, timeoutSeconds * 1000);
+/** From its place to ready, where its start may take `startupSeconds`, as its runner sees to. */
+export const startLimitMs = (startupSeconds: number): number =>
+  PULL_LIMIT_MS + Math.max(INIT_MS_MIN, startupSeconds * 1000);
 
 /** From stopping to its end: what runs in it may run on to its own time limit, but not hold the node for ever. */
 export const stopLimitMs = (timeoutSeconds: number): number =>

@@ -10,6 +10,8 @@ export interface UnderWay {
   since: Date;
   /** Seconds that one input may run. */
   timeout: number;
+  /** Seconds that it may take until it is ready. */
+  startup: number;
 }
 
 /** The same words for those whose limit is the same. */
@@ -23,9 +25,9 @@ const minutes = (ms: number) => `${Math.round(ms / 60_000)} minutes`;
 
 export function findOverdue(underWay: readonly UnderWay[], now: Date): Overdue[] {
   const found = new Map<string, Overdue>();
-  for (const { id, state, since, timeout } of underWay) {
+  for (const { id, state, since, timeout, startup } of underWay) {
     const isStopping = state === 'stopping';
-    const limitMs = isStopping ? stopLimitMs(timeout) : startLimitMs(timeout);
+    const limitMs = isStopping ? stopLimitMs(timeout) : startLimitMs(startup);
     if (now.getTime() - since.getTime() <= limitMs) continue;
     const reason = isStopping
       ? `The container had not ended ${minutes(limitMs)} after it was asked to.`

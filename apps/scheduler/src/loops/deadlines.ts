@@ -14,7 +14,10 @@ export const createDeadlines = ({ db, change, clock, log, everyMs = 15_000 }: Lo
       const before = (limitMs: number) => new Date(at.getTime() - limitMs);
       // Below these nothing is overdue, so few specs are ever read.
       const rows = await listUnderWay(db, before(startLimitMs(0)), before(stopLimitMs(0)));
-      const underWay = rows.map((row) => ({ ...row, timeout: ContainerSpec.decode(row.spec).timeout }));
+      const underWay = rows.map((row) => {
+        const { timeout, startupTimeout } = ContainerSpec.decode(row.spec);
+        return { ...row, timeout, startup: startupTimeout || timeout };
+      });
       const overdue = findOverdue(underWay, at);
       if (overdue.length === 0) return;
       await change(async ({ tx, now, tell }) => {
