@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { addressOf, readConfig } from '@berth/service-kit';
+import { addressOf, numberVariable, readConfig } from '@berth/service-kit';
 
 export interface Config {
   postgresUrl: string;
@@ -7,6 +7,8 @@ export interface Config {
   workspaceAddress: string;
   syncAddress: string;
   schedulerAddress: string;
+  /** How long the client of an ephemeral app may be silent before the app is stopped. */
+  ephemeralSilenceSeconds: number;
 }
 
 export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
@@ -14,6 +16,7 @@ export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
     z.object({
       BERTH_FUNCTIONS_POSTGRES_URL: z.url('must be postgres://user:password@host:port/database'),
       BERTH_NATS_URL: z.url('must be nats://user:password@host:port'),
+      BERTH_EPHEMERAL_SILENCE_SECONDS: numberVariable(60, 1, 86_400),
     }),
     env,
   );
@@ -23,5 +26,6 @@ export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
     workspaceAddress: addressOf('workspace', env),
     syncAddress: addressOf('sync', env),
     schedulerAddress: addressOf('scheduler', env),
+    ephemeralSilenceSeconds: values.BERTH_EPHEMERAL_SILENCE_SECONDS,
   };
 }

@@ -5,9 +5,11 @@ import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace
 import { openDatabase, type Database } from '@berth/database';
 import { createRelay, openBus, type Bus, type Relay } from '@berth/events';
 import { connect, type Base, type ClientOf, type Logger } from '@berth/service-kit';
-import { readFunctionsConfig } from './config';
+import { readFunctionsConfig, type Config } from './config';
 import { RunnerLines } from './line/runner-lines';
 import { Autoscaler } from './loops/autoscaler';
+import type { DueLoop } from './loops/due-loop';
+import { createRetries } from './loops/retries';
 import { schema } from './store/schema';
 import { WaitingCallers } from './waiting/waiting-callers';
 
@@ -18,6 +20,7 @@ export interface Context extends AsyncDisposable {
   bus: Bus;
   relay: Relay;
   log: Logger;
+  config: Config;
   workspaces: ClientOf<typeof WorkspaceServiceService>;
   secrets: ClientOf<typeof SecretServiceService>;
   sync: ClientOf<typeof SyncServiceService>;
@@ -25,6 +28,8 @@ export interface Context extends AsyncDisposable {
   waiting: WaitingCallers;
   lines: RunnerLines;
   autoscaler: Autoscaler;
+  /** Sends inputs that failed on their way again. */
+  retries: DueLoop;
   /** Aborted when the service stops: what waits or streams ends. */
   stopping: AbortController;
 }
@@ -63,6 +68,8 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
     waiting,
     lines,
     autoscaler,
+    retries: createRetries({ db, relay, autoscaler, log }),
+    config,
     stopping: new AbortController(),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };

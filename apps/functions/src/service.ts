@@ -5,6 +5,7 @@ import { createContext } from './context';
 import { consumeContainerEvents } from './loops/container-events';
 import { hearOfShortRoom } from './loops/short-room';
 import { Repair } from './loops/repair';
+import { SilentApps } from './loops/silent-apps';
 import { attachRunner } from './rpc/attach-runner';
 import { cancelFunctionCall } from './rpc/cancel-function-call';
 import { createApp } from './rpc/create-app';
@@ -20,6 +21,14 @@ import { listInvocations } from './rpc/list-invocations';
 import { spawnFunction } from './rpc/spawn-function';
 import { stopApp } from './rpc/stop-app';
 import { streamLogs } from './rpc/stream-logs';
+import { deleteFunction } from './rpc/delete-function';
+import { findFunctions } from './rpc/find-functions';
+import { listFunctionVersions } from './rpc/list-function-versions';
+import { rollbackFunction } from './rpc/rollback-function';
+import { createDeployment } from './rpc/create-deployment';
+import { listDeployments } from './rpc/list-deployments';
+import { rollbackApp } from './rpc/rollback-app';
+import { sendHeartbeat } from './rpc/send-heartbeat';
 import { updateFunction } from './rpc/update-function';
 import { pruneOutbox } from './store/input-store';
 import { schema } from './store/schema';
@@ -28,8 +37,9 @@ export const functions: ServiceModule = defineService(
   'functions',
   async (base) => {
     const context = await createContext(base);
-    const { db, relay, waiting, lines, autoscaler, stopping } = context;
+    const { db, relay, waiting, lines, autoscaler, retries, stopping } = context;
     const repair = new Repair(context);
+    const silentApps = new SilentApps(context);
     let containerEvents: Consumption | undefined;
     let stopHearing = () => {};
     return {
@@ -51,6 +61,14 @@ export const functions: ServiceModule = defineService(
           streamLogs: streamLogs(context),
           attachRunner: attachRunner(context),
           getInputPayload: getInputPayload(context),
+          deleteFunction: deleteFunction(context),
+          findFunctions: findFunctions(context),
+          listFunctionVersions: listFunctionVersions(context),
+          rollbackFunction: rollbackFunction(context),
+          createDeployment: createDeployment(context),
+          listDeployments: listDeployments(context),
+          rollbackApp: rollbackApp(context),
+          sendHeartbeat: sendHeartbeat(context),
         }),
       ],
       async begin() {
@@ -60,6 +78,8 @@ export const functions: ServiceModule = defineService(
         lines.start();
         autoscaler.start();
         repair.start();
+        retries.start();
+        silentApps.start();
         stopHearing = hearOfShortRoom(context);
         containerEvents = await consumeContainerEvents(context);
       },
@@ -71,7 +91,7 @@ export const functions: ServiceModule = defineService(
       async [Symbol.asyncDispose]() {
         stopHearing();
         await containerEvents?.stop();
-        await Promise.all([autoscaler.stop(), repair.stop()]);
+        await Promise.all([autoscaler.stop(), repair.stop(), retries.stop(), silentApps.stop()]);
         await context[Symbol.asyncDispose]();
       },
     };

@@ -161,7 +161,10 @@ test('of twenty that say one input ended, one is recorded', async () => {
 });
 
 test('a failure is tried again under a new attempt as often as was asked, then recorded', async () => {
-  const { functionId } = await aFunction({ retries: 2 });
+  const { functionId } = await aFunction({
+    retries: 2,
+    retryDelay: { first: 0, backoff: undefined, max: undefined },
+  });
   const { callId } = await spawn(functionId);
   for (const attempt of [1, 2, 3]) {
     const { input, ack } = await runner.next(functionId);
@@ -197,7 +200,10 @@ test('what the queue gives out again is asked for first, and fences off who had 
 });
 
 test('a redelivery of a message that a retry has replaced runs nothing', async () => {
-  const { functionId } = await aFunction({ retries: 1 });
+  const { functionId } = await aFunction({
+    retries: 1,
+    retryDelay: { first: 0, backoff: undefined, max: undefined },
+  });
   await spawn(functionId);
   const first = await runner.next(functionId);
   const where = container();

@@ -6,8 +6,10 @@ import type {
   AppState,
   BerthFunction,
   Container,
+  Deployment,
   FunctionCall,
   FunctionDefinition,
+  FunctionVersion,
   InvocationError,
   InvocationResult,
   LogLine,
@@ -80,7 +82,7 @@ export class Berth {
   readonly apps = {
     create: (
       name: string,
-      options: { environment?: string; tags?: Record<string, string> } = {},
+      options: { environment?: string; tags?: Record<string, string>; ephemeral?: boolean } = {},
     ): Promise<App> => this.http.json('POST', '/v1/apps', { body: { name, ...options } }),
 
     list: (filter: { environment?: string; state?: AppState; name?: string } = {}): AsyncGenerator<App> =>
@@ -91,14 +93,32 @@ export class Berth {
     /** Ends its containers and its open calls. */
     stop: (appId: string): Promise<void> => this.http.json('DELETE', `/v1/apps/${encodeURIComponent(appId)}`),
 
-    /** The live app of this name; undefined when there is none. */
+    /** Keeps an ephemeral app alive: one that hears nothing for a minute is stopped. */
+    heartbeat: (appId: string): Promise<App> =>
+      this.http.json('POST', `/v1/apps/${encodeURIComponent(appId)}/heartbeat`),
+
+    /** Notes what its functions are now as a deployment that a rollback can go back to: call it when all are there. */
+    noteDeployment: (appId: string): Promise<Deployment> =>
+      this.http.json('POST', `/v1/apps/${encodeURIComponent(appId)}/deployments`),
+
+    /** Its deployments, newest first. */
+    history: (appId: string): AsyncGenerator<Deployment> =>
+      this.http.pages(`/v1/apps/${encodeURIComponent(appId)}/deployments`),
+
+    /** Takes all its functions back to a deployment together; default: the one before the last. */
+    rollback: (appId: string, number?: number): Promise<Deployment> =>
+      this.http.json('POST', `/v1/apps/${encodeURIComponent(appId)}/rollback`, {
+        body: number === undefined ? {} : { number },
+      }),
+
+    /** The deployed app of this name; undefined when there is none. */
     find: async (name: string, environment?: string): Promise<App | undefined> => {
-      const query = { name, ...(environment ? { environment } : {}) };
-      for await (const app of this.apps.list(query)) if (app.state !== 'stopped') return app;
+      const query = { name, state: 'deployed' as const, ...(environment ? { environment } : {}) };
+      for await (const app of this.apps.list(query)) return app;
       return undefined;
     },
 
-    /** The live app of this name, made if there is none; of two at once both get the same. */
+    /** The deployed app of this name, made if there is none; of two at once both get the same. */
     ensure: async (name: string, environment?: string): Promise<App> => {
       const existing = await this.apps.find(name, environment);
       if (existing) return existing;
@@ -144,6 +164,27 @@ export class Berth {
       for await (const found of this.functions.list(appId, { name })) return found;
       return undefined;
     },
+
+    /** The function of a deployed app, by both names; undefined when there is none. */
+    lookup: async (app: string, name: string, environment?: string): Promise<BerthFunction | undefined> => {
+      const query = { app, name, ...(environment ? { environment } : {}) };
+      for await (const found of this.http.pages<BerthFunction>('/v1/functions', { query })) return found;
+      return undefined;
+    },
+
+    /** Ends its containers and its open calls; its name is free again, and its calls stay readable. */
+    delete: (functionId: string): Promise<void> =>
+      this.http.json('DELETE', `/v1/functions/${encodeURIComponent(functionId)}`),
+
+    /** Its versions, newest first. */
+    versions: (functionId: string): AsyncGenerator<FunctionVersion> =>
+      this.http.pages(`/v1/functions/${encodeURIComponent(functionId)}/versions`),
+
+    /** Makes another version the one that new calls run; default: the one before the current. */
+    rollback: (functionId: string, version?: number): Promise<BerthFunction> =>
+      this.http.json('POST', `/v1/functions/${encodeURIComponent(functionId)}/rollback`, {
+        body: version === undefined ? {} : { version },
+      }),
 
     /** Creates the function, or gives it a new version. */
     deploy: async (

@@ -33,6 +33,14 @@ export interface FunctionDefinition {
   /** Seconds that one input may run. */
   timeout?: number;
   retries?: number;
+  /** How long a failed input waits before it is run again. */
+  retry_delay?: RetryDelay;
+  /** Seconds that a container may take until it is ready. */
+  startup_timeout?: number;
+  /** Idle containers that are kept beside the busy ones while the function is in use. */
+  buffer_containers?: number;
+  /** When it is called by itself, without arguments. */
+  schedule?: Schedule;
   min_containers?: number;
   max_containers?: number;
   /** Seconds that an idle container is kept. */
@@ -43,6 +51,16 @@ export interface FunctionDefinition {
   /** Absolute path in its containers to the name of a volume of the app's environment. */
   volumes?: Record<string, string>;
 }
+
+/** Seconds. The wait before attempt n + 1 is `first * backoff ** (n - 1)`, and at most `max`. */
+export interface RetryDelay {
+  first?: number;
+  backoff?: number;
+  max?: number;
+}
+
+/** Five fields as crontab has them, in a time zone (default UTC); or seconds from one call to the next. */
+export type Schedule = { cron: string; timezone?: string } | { period: number };
 
 export interface BerthFunction {
   function_id: string;
@@ -62,6 +80,28 @@ export interface BerthFunction {
   version: number;
   source: string;
   created_at: string;
+  /** Set: it takes no more calls, and those that it had can still be read. */
+  deleted_at: string | null;
+}
+
+export interface FunctionVersion {
+  version: number;
+  created_at: string;
+  source: string;
+  /** New calls run it. */
+  current: boolean;
+  /** Parts of the definition that are not as in the version before. */
+  changed: string[];
+}
+
+/** What the functions of an app were at one time. */
+export interface Deployment {
+  app_id: string;
+  number: number;
+  created_at: string;
+  functions: { function_id: string; name: string; version: number }[];
+  /** The deployment that this one went back to. */
+  rollback_of: number | null;
 }
 
 export interface InvocationError {

@@ -12,6 +12,21 @@ const functionSchema = z.strictObject({
   memory: z.number().optional(),
   timeout: z.number().optional(),
   retries: z.number().optional(),
+  retry_delay: z
+    .strictObject({
+      first: z.number().optional(),
+      backoff: z.number().optional(),
+      max: z.number().optional(),
+    })
+    .optional(),
+  startup_timeout: z.number().optional(),
+  buffer_containers: z.number().optional(),
+  schedule: z
+    .union([
+      z.strictObject({ cron: z.string(), timezone: z.string().optional() }),
+      z.strictObject({ period: z.number() }),
+    ])
+    .optional(),
   min_containers: z.number().optional(),
   max_containers: z.number().optional(),
   scaledown_window: z.number().optional(),

@@ -1,28 +1,16 @@
 import { Command } from 'commander';
 import colors from 'picocolors';
-import { Berth, BerthApiError, FunctionFailed } from '@berth/sdk';
+import { BerthApiError, FunctionFailed } from '@berth/sdk';
+import { addAppCommands } from './app-commands';
 import { readArguments } from './arguments';
+import { addCallCommands } from './call-commands';
 import { completionScript } from './completion';
 import { deployFolder } from './deploy';
 import { findApp, findFunction } from './find';
+import { addFunctionCommands } from './function-commands';
 import { ago, errorLines, phaseLines, printTable } from './output';
 import { addSecretCommands } from './secret';
-
-/** Runs `work` against the API that the credentials open, and closes it. */
-async function withBerth(work: (berth: Berth) => Promise<void>): Promise<void> {
-  const berth = new Berth();
-  try {
-    await work(berth);
-  } finally {
-    await berth.close();
-  }
-}
-
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const collected: T[] = [];
-  for await (const item of items) collected.push(item);
-  return collected;
-}
+import { collect, withBerth } from './with-berth';
 
 /** The command line. `addPlatform` adds what starts and stops the platform itself. */
 export function createProgram(addPlatform: (program: Command) => void): Command {
@@ -46,7 +34,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
     .addHelpText('after', '\nExample:\n  berth deploy examples/seattle-weather')
     .action((folder: string) =>
       withBerth(async (berth) => {
-        const { app, tree, functions } = await deployFolder(
+        const { app, tree, functions, number } = await deployFolder(
           berth,
           folder,
           ({ files, bytesMoved, bytesTotal }) => {
@@ -55,7 +43,9 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
             if (bytesMoved === bytesTotal) process.stderr.write('\n');
           },
         );
-        console.log(`${colors.green('✓')} ${app.name} (${app.app_id}) from ${tree.tree_id}`);
+        console.log(
+          `${colors.green('✓')} ${app.name} (${app.app_id}) from ${tree.tree_id}, deployment ${number}`,
+        );
         printTable(
           ['FUNCTION', 'ID', 'VERSION', 'CALL IT WITH'],
           functions.map(({ function: each }) => [
@@ -178,48 +168,9 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
       }),
     );
 
-  const app = program.command('app').description('apps of the workspace');
-  app
-    .command('list')
-    .description('list apps')
-    .action(() =>
-      withBerth(async (berth) => {
-        const apps = await collect(berth.apps.list());
-        printTable(
-          ['APP', 'NAME', 'STATE', 'ENVIRONMENT', 'CREATED'],
-          apps.map((each) => [each.app_id, each.name, each.state, each.environment, ago(each.created_at)]),
-        );
-      }),
-    );
-  app
-    .command('stop')
-    .description('end its containers and open calls; it takes no more')
-    .argument('<app>', 'its name or id')
-    .action((name: string) =>
-      withBerth(async (berth) => {
-        const found = await findApp(berth, name);
-        await berth.apps.stop(found.app_id);
-        console.log(`${found.name} is stopped.`);
-      }),
-    );
-
-  const call = program.command('call').description('calls of functions');
-  call
-    .command('get')
-    .description('print a call: its status, result or error, and phases')
-    .argument('<call>', 'its id (fc-…)')
-    .action((id: string) =>
-      withBerth(async (berth) => {
-        const found = await berth.calls.get(id);
-        console.log(JSON.stringify(found, null, 2));
-        for (const line of phaseLines(found.phases)) console.error(line);
-      }),
-    );
-  call
-    .command('cancel')
-    .description('end a call, also one that is running')
-    .argument('<call>', 'its id (fc-…)')
-    .action((id: string) => withBerth(async (berth) => console.log((await berth.calls.cancel(id)).status)));
+  addAppCommands(program);
+  addFunctionCommands(program);
+  addCallCommands(program);
 
   addSecretCommands(program, withBerth);
 

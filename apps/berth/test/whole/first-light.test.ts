@@ -253,7 +253,7 @@ describe('user code that goes wrong ends in one clear error, and the platform go
     const flaky = await makeFunction(
       berth,
       app.app_id,
-      python('def run(): raise OSError("no")', { retries: 2 }),
+      python('def run(): raise OSError("no")', { retries: 2, retry_delay: { first: 0 } }),
     );
     expect(await berth.functions.invoke(flaky.function_id)).toMatchObject({
       status: 'failure',

@@ -8,7 +8,7 @@ export type InputState = 'pending' | 'running' | 'success' | 'failure' | 'termin
  * - `start`: a runner says that its container runs it.
  * - `reclaim`: the queue gave it out again, so its runner was silent for too long: another runs it as the next attempt.
  * - `republish`: its container is gone, or the queue lost it: it waits anew under the next attempt.
- * - `retry`: it failed, and may be tried again.
+ * - `retry`: it failed, and is tried again: at once, or when it has waited for its delay (`due_at`).
  * - `succeed`, `fail`: its outcome. From `pending` too: an outcome can overtake the word that it began.
  * - `terminate`: its call was cancelled, or its app stopped.
  */

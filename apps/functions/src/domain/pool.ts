@@ -8,6 +8,8 @@ export interface PoolFacts {
   slots: number;
   minContainers: number;
   maxContainers: number;
+  /** Idle containers that are kept beside the busy ones while there are any. */
+  bufferContainers: number;
   scaledownMs: number;
   /** It is the newest version of a function whose app takes calls. */
   current: boolean;
@@ -48,14 +50,22 @@ export const backoffMs = (failures: number): number =>
 /** Failures in a row after which what waits is told that it will not run. */
 export const FAILURES_MAX = 5;
 
-/** Containers that open inputs and the minimum ask for right now. */
-export const neededContainers = (
-  facts: Pick<PoolFacts, 'open' | 'slots' | 'minContainers' | 'maxContainers' | 'current'>,
-): number =>
-  Math.max(
-    facts.current ? facts.minContainers : 0,
-    Math.min(facts.maxContainers, Math.ceil(facts.open / facts.slots)),
-  );
+/** Containers that open inputs, the buffer beside them and the minimum ask for right now. */
+export const neededContainers = ({
+  open,
+  slots,
+  minContainers,
+  maxContainers,
+  bufferContainers,
+  current,
+}: Pick<
+  PoolFacts,
+  'open' | 'slots' | 'minContainers' | 'maxContainers' | 'bufferContainers' | 'current'
+>): number => {
+  const busy = Math.ceil(open / slots);
+  const buffer = current && open > 0 ? bufferContainers : 0;
+  return Math.max(current ? minContainers : 0, Math.min(maxContainers, busy + buffer));
+};
 
 /** Pools that let their idle containers go, the longest unneeded first, until `containers` are free. */
 export function choosePoolsToYield<P extends { wish: number; needed: number; neededAt: number }>(

@@ -1,9 +1,22 @@
+import type { InputError } from './outcome';
+
 export interface WaitingFacts {
   /** Inputs of the same function version that were accepted before and wait too. */
   ahead: number;
   /** Its live containers; undefined when the scheduler does not answer. */
   containers: { stage: 'unplaced' | 'starting' | 'ready'; reason: string | undefined }[] | undefined;
 }
+
+/** Says when an input that failed is tried again, and why it has to be. */
+export const explainRetry = (dueAt: Date, failures: number, retries: number, error: InputError): string =>
+  `It will be tried again at ${dueAt.toISOString()}, attempt ${failures + 1} of ${retries + 1}, because ${briefly(error)}`;
+
+const MESSAGE_LENGTH_MAX = 300;
+
+const briefly = ({ type, message }: InputError): string => {
+  const [line = ''] = message.split('\n');
+  return `${type}: ${line.length > MESSAGE_LENGTH_MAX ? `${line.slice(0, MESSAGE_LENGTH_MAX)}…` : line}`;
+};
 
 const count = (n: number, one: string, many: string): string => `${n} ${n === 1 ? one : many}`;
 

@@ -33,7 +33,7 @@ export interface Answer {
 const accepted = (attempt = 0): Answer => ({ verdict: Verdict.VERDICT_ACCEPTED, attempt });
 const stale: Answer = { verdict: Verdict.VERDICT_STALE, attempt: 0 };
 
-type Parts = Pick<Context, 'db' | 'relay' | 'waiting' | 'autoscaler' | 'log'>;
+type Parts = Pick<Context, 'db' | 'relay' | 'waiting' | 'autoscaler' | 'retries' | 'log'>;
 
 /** It begins. A first delivery runs already; a redelivery waits for this answer. */
 export async function takeStarted(
@@ -55,7 +55,7 @@ export async function takeStarted(
 
 /** It ended. Recorded once: whoever comes second, or under a superseded attempt, is stale. */
 export async function takeFinished(parts: Parts, message: InputFinished): Promise<Answer> {
-  const { db, relay, waiting, autoscaler, log } = parts;
+  const { db, relay, waiting, autoscaler, retries, log } = parts;
   const { inputId, attempt, containerId, outcome } = message;
   const finishedAt = message.finishedAt ?? new Date();
   const on: Finished = {
@@ -77,6 +77,11 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
 
   const record = await db.transact((tx) => recordFailure(tx, on, failure!));
   if (record.kind === 'stale') return (await isRecorded(db, on)) ? accepted() : stale;
+  if (record.kind === 'delayed') {
+    autoscaler.ended([{ function_id: record.functionId, version: record.version }]);
+    retries.wake(record.afterMs);
+    return accepted();
+  }
   if (record.kind === 'retried') {
     relay
       .publish([record.outbox])

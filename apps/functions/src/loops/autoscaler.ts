@@ -24,6 +24,7 @@ import type { Scheduler } from '../context';
 import type { RunnerLines } from '../line/runner-lines';
 import type { WaitingCallers } from '../waiting/waiting-callers';
 import { specOf } from './container-spec';
+import { APP_STOPPED, FUNCTION_DELETED } from './end-app';
 
 interface Parts {
   db: Database;
@@ -39,6 +40,8 @@ interface Memory {
   /** Inputs that it has containers for, and the most that it may have them for. */
   capacity: number;
   capacityMax: number;
+  /** Inputs that idle containers are kept for while it is in use. */
+  buffer: number;
   /** Open inputs as far as this process knows. */
   open: number;
   /** A container of it ended, or this process has just started. */
@@ -78,11 +81,12 @@ export class Autoscaler {
   accepted(functionId: string, version: number): void {
     const memory = this.memoryOf({ functionId, version });
     memory.open++;
-    if (memory.open > memory.capacity && memory.capacity < memory.capacityMax) this.decide(memory);
+    if (memory.open + memory.buffer > memory.capacity && memory.capacity < memory.capacityMax)
+      this.decide(memory);
   }
 
-  /** Inputs have ended. */
-  ended(calls: readonly CallView[]): void {
+  /** Inputs have ended, or wait to be tried again. */
+  ended(calls: readonly Pick<CallView, 'function_id' | 'version'>[]): void {
     for (const { function_id, version } of calls) {
       const memory = this.pools.get(nameOf(function_id, version));
       if (memory && memory.open > 0) memory.open--;
@@ -114,6 +118,7 @@ export class Autoscaler {
         slots: inputsPerContainer(row),
         minContainers: row.min_containers,
         maxContainers: row.max_containers,
+        bufferContainers: row.buffer_containers,
         current: row.current,
       }),
     }));
@@ -136,6 +141,7 @@ export class Autoscaler {
         key,
         capacity: 0,
         capacityMax: Infinity,
+        buffer: 0,
         open: 0,
         refill: true,
         yields: false,
@@ -170,10 +176,11 @@ export class Autoscaler {
     const { key } = memory;
     const version = await findVersion(db, key.functionId, key.version);
     if (!version) return;
-    if (version.app_stopped) await this.terminate(key);
+    if (version.ended) await this.terminate(key, version.deleted ? FUNCTION_DELETED : APP_STOPPED);
 
     const slots = inputsPerContainer(version.definition);
     memory.capacityMax = version.definition.max_containers * slots;
+    memory.buffer = version.definition.buffer_containers * slots;
     const now = Date.now();
     const { refill, yields } = memory;
     memory.refill = false;
@@ -190,6 +197,7 @@ export class Autoscaler {
             slots,
             minContainers: version.definition.min_containers,
             maxContainers: version.definition.max_containers,
+            bufferContainers: version.definition.buffer_containers,
             scaledownMs: version.definition.scaledown_window * 1000,
             current: version.current,
             wish: pool.wish,
@@ -225,10 +233,10 @@ export class Autoscaler {
     }
   }
 
-  /** What was accepted while the app was being stopped. */
-  private async terminate({ functionId, version }: PoolKey): Promise<void> {
+  /** What was accepted while the app was being stopped, or the function deleted. */
+  private async terminate({ functionId, version }: PoolKey, reason: string): Promise<void> {
     const { db, waiting, lines } = this.parts;
-    const terminated = await terminateVersion(db, functionId, version);
+    const terminated = await terminateVersion(db, functionId, version, reason);
     waiting.announce(terminated);
     lines.cancel(terminated.map(({ input_id }) => input_id));
   }

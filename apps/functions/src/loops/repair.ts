@@ -86,8 +86,10 @@ export class Repair {
 
   private async retire(): Promise<void> {
     for (const { function_id, version } of await listRetiring(this.context.db)) {
-      await dropQueue(this.context, function_id, version);
-      await markRetired(this.context.db, { functionId: function_id, version });
+      await this.context.db.transact(async (tx) => {
+        const retired = await markRetired(tx, { functionId: function_id, version });
+        if (retired) await dropQueue(this.context, function_id, version);
+      });
     }
   }
 }

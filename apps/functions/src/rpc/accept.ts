@@ -4,7 +4,7 @@ import type { Context } from '../context';
 import { composePayload, PAYLOAD_FORMAT } from '../domain/payload';
 import { acceptCall, findRepeated } from '../store/call-store';
 import { findFunction } from '../store/function-store';
-import { appIsStopped, noSuchFunction } from './not-found';
+import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
 
 export interface Arguments {
   functionId: string;
@@ -49,7 +49,7 @@ export async function accept(
   const found = await findFunction(db, workspaceId, request.functionId);
   if (!found) throw noSuchFunction();
   const earlier = idempotencyKey && (await findRepeated(db, found.function_id, idempotencyKey));
-  if (!earlier) throw appIsStopped();
+  if (!earlier) throw found.deleted_at ? functionIsDeleted() : appIsStopped();
   if (!earlier.request_hash?.equals(requestHash)) {
     throw new BerthError(
       'precondition',

@@ -5,6 +5,7 @@ import type { Context } from '../context';
 import { checkPlainName } from '../domain/definition';
 import { checkTags } from '../domain/tags';
 import { insertApp } from '../store/app-store';
+import { findEnvironmentName } from './environment-name';
 import { appToProto } from './to-proto';
 
 /** Makes an app in an environment of the caller's workspace. Honours Idempotency-Key. */
@@ -24,8 +25,14 @@ export const createApp =
     };
     return db.transact((tx) =>
       idempotent(tx, repeat, CreateAppResponse, async () => {
-        const app = { organizationId, workspaceId, environment, name: request.name, tags: request.tags };
-        const row = await insertApp(tx, app);
+        const row = await insertApp(tx, {
+          organizationId,
+          workspaceId,
+          environment,
+          name: request.name,
+          tags: request.tags,
+          state: request.ephemeral ? 'ephemeral' : 'deployed',
+        });
         if (!row) {
           throw new BerthError(
             'conflict',
@@ -39,14 +46,3 @@ export const createApp =
       }),
     );
   };
-
-/** Errors: `not_found` with the field that the caller wrote. */
-async function findEnvironmentName(workspaces: Context['workspaces'], name: string, call: CallContext) {
-  try {
-    const { environment } = await workspaces.getEnvironment({ name }, { for: call });
-    return environment!.name;
-  } catch (error) {
-    if (!(error instanceof BerthError) || error.kind !== 'not_found') throw error;
-    throw new BerthError('not_found', error.message, { field: 'environment', cause: error });
-  }
-}

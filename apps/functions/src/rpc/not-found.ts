@@ -13,5 +13,8 @@ export const noSuchFunction = () =>
 export const noSuchCall = () =>
   new BerthError('not_found', 'No such call in this workspace: check its id (fc-…).');
 
+export const functionIsDeleted = () =>
+  new BerthError('precondition', 'The function is deleted and takes no more: make one of the same name.');
+
 export const appIsStopped = () =>
   new BerthError('precondition', 'The app is stopped and takes no more: make an app of the same name.');

@@ -5,6 +5,7 @@ import {
   Schedule,
   WebKind as WebKindMessage,
   type App as AppMessage,
+  type Deployment as DeploymentMessage,
   type FunctionMessage,
   type FunctionCall,
   type InvocationResult,
@@ -14,7 +15,7 @@ import type { RuntimeName, WebKind } from '../domain/definition';
 import type { InputState } from '../domain/input-state';
 import { composePhases } from '../domain/phases';
 import type { CallView } from '../store/call-store';
-import type { App, AppState } from '../store/entities';
+import type { App, AppState, Deployment } from '../store/entities';
 import type { CurrentFunction } from '../store/function-store';
 
 const APP_STATES: Record<AppState, AppStateMessage> = {
@@ -81,6 +82,7 @@ export const functionToProto = ({ definition, ...row }: CurrentFunction): Functi
   secrets: definition.secrets,
   volumes: definition.volumes,
   schedule: definition.schedule ? Schedule.fromPartial(definition.schedule) : undefined,
+  deletedAt: row.deleted_at ?? undefined,
   web: definition.web
     ? {
         kind: WEB_KINDS[definition.web.kind],
@@ -89,6 +91,18 @@ export const functionToProto = ({ definition, ...row }: CurrentFunction): Functi
         requiresProxyAuth: definition.web.requires_proxy_auth,
       }
     : undefined,
+});
+
+export const deploymentToProto = (row: Deployment): DeploymentMessage => ({
+  appId: row.app_id,
+  number: row.number,
+  createdAt: row.created_at,
+  functions: row.functions.map(({ function_id, name, version }) => ({
+    functionId: function_id,
+    name,
+    version,
+  })),
+  rollbackOf: row.rollback_of ?? undefined,
 });
 
 const STATUSES: Record<InputState, InvocationStatus> = {

@@ -4,9 +4,9 @@ import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { isSameDefinition } from '../domain/definition';
 import { findApp, holdApp } from '../store/app-store';
-import { advanceVersion, findFunction, insertVersion } from '../store/function-store';
+import { advanceVersion, findFunction, insertVersion, lockFunction } from '../store/function-store';
 import { readDefinition } from './definition';
-import { appIsStopped, noSuchFunction } from './not-found';
+import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
 import { functionToProto } from './to-proto';
 
 /**
@@ -32,7 +32,9 @@ export const updateFunction =
       idempotent(tx, repeat, UpdateFunctionResponse, async () => {
         const app = await holdApp(tx, workspaceId, existing.app_id);
         if (app?.stopped_at) throw appIsStopped();
+        await lockFunction(tx, existing.function_id);
         const current = (await findFunction(tx, workspaceId, existing.function_id))!;
+        if (current.deleted_at) throw functionIsDeleted();
         if (isSameDefinition(current.definition, definition) && current.source === source) {
           return { function: functionToProto(current) };
         }
@@ -43,6 +45,6 @@ export const updateFunction =
     );
     const { functionId, version } = response.function!;
     // The version before keeps no minimum any more, the new one may have one.
-    for (const each of [version - 1, version]) autoscaler.consider(functionId, each);
+    for (const each of [existing.version, version]) autoscaler.consider(functionId, each);
     return response;
   };

@@ -53,7 +53,7 @@ export async function acceptCall(sql: Sql, call: NewCall): Promise<AcceptedCall 
        INSERT INTO call (id, workspace_id, function_id, version, idempotency_key, request_hash, created_at)
        SELECT $1, f.workspace_id, f.id, f.version, $4, $5, $10
          FROM function f JOIN app a ON a.id = f.app_id, commit
-        WHERE f.id = $3 AND f.workspace_id = $2 AND a.stopped_at IS NULL AND commit.mode IS NOT NULL
+        WHERE f.id = $3 AND f.workspace_id = $2 AND a.stopped_at IS NULL AND f.deleted_at IS NULL AND commit.mode IS NOT NULL
        ON CONFLICT (function_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
        RETURNING id, function_id, version
      ), i AS (
@@ -202,7 +202,7 @@ export async function listCallRows(
 export async function countAhead(sql: Sql, call: CallView): Promise<number> {
   const [row] = await sql.query<{ count: number }>(
     `SELECT count(*)::integer AS count FROM input
-      WHERE function_id = $1 AND version = $2 AND finished_at IS NULL AND state = 'pending' AND id < $3`,
+      WHERE function_id = $1 AND version = $2 AND finished_at IS NULL AND state = 'pending' AND due_at IS NULL AND id < $3`,
     [call.function_id, call.version, call.input_id],
   );
   return row!.count;

@@ -4,17 +4,20 @@ import type { InputState } from '../domain/input-state';
 import type { InputError } from '../domain/outcome';
 import type { Phase } from '../domain/phases';
 import type { Definition } from '../domain/definition';
+import type { DeployedVersion } from '../domain/deployment';
 
 export type AppState = 'ephemeral' | 'deployed' | 'stopped';
 
 @Entity('app')
 @Index('app_live_name', ['workspace_id', 'environment', 'name'], {
   unique: true,
-  where: 'stopped_at IS NULL',
+  where: `state = 'deployed'`,
 })
+@Index('app_silent', ['heartbeat_at'], { where: `state = 'ephemeral'` })
 @Index('app_workspace', ['workspace_id', 'id'])
 @Check('app_state', `state IN ('ephemeral', 'deployed', 'stopped')`)
 @Check('app_stopped', `(state = 'stopped') = (stopped_at IS NOT NULL)`)
+@Check('app_heartbeat', `state <> 'ephemeral' OR heartbeat_at IS NOT NULL`)
 export class App {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'app_pkey' })
   id!: string;
@@ -43,10 +46,36 @@ export class App {
 
   @Column({ type: 'timestamptz', nullable: true })
   stopped_at!: Date | null;
+
+  /** When the client of an ephemeral app was last heard. */
+  @Column({ type: 'timestamptz', nullable: true })
+  heartbeat_at!: Date | null;
+}
+
+/** Which versions the functions of an app had at one time. */
+@Entity('deployment')
+@Check('deployment_rollback', 'rollback_of < number')
+export class Deployment {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'deployment_pkey' })
+  @ForeignKey(() => App, { name: 'deployment_app' })
+  app_id!: string;
+
+  @PrimaryColumn({ type: 'integer', primaryKeyConstraintName: 'deployment_pkey' })
+  number!: number;
+
+  @Column({ type: 'jsonb' })
+  functions!: DeployedVersion[];
+
+  /** The deployment that this one went back to. */
+  @Column({ type: 'integer', nullable: true })
+  rollback_of!: number | null;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  created_at!: Date;
 }
 
 @Entity('function')
-@Unique('function_app_name', ['app_id', 'name'])
+@Index('function_live_name', ['app_id', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class Func {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'function_pkey' })
   id!: string;
@@ -67,6 +96,10 @@ export class Func {
 
   @Column({ type: 'timestamptz', default: () => 'now()' })
   created_at!: Date;
+
+  /** It takes no more calls, and its name is free. */
+  @Column({ type: 'timestamptz', nullable: true })
+  deleted_at!: Date | null;
 }
 
 @Entity('function_version')
@@ -173,6 +206,8 @@ export class Call {
 @Index('input_container', ['container_id'], {
   where: 'finished_at IS NULL AND container_id IS NOT NULL',
 })
+@Index('input_due_at', ['due_at'], { where: 'due_at IS NOT NULL' })
+@Check('input_due', `due_at IS NULL OR state = 'pending'`)
 @Check('input_state', `state IN ('pending', 'running', 'success', 'failure', 'terminated')`)
 @Check('input_attempt', 'attempt >= published_attempt AND published_attempt >= 1')
 @Check('input_final', `(state IN ('success', 'failure', 'terminated')) = (finished_at IS NOT NULL)`)
@@ -210,6 +245,14 @@ export class Input {
   /** Attempts that ended in a failure; those whose container was lost do not count. */
   @Column({ type: 'integer', default: 0 })
   failures!: number;
+
+  /** Set while it waits to be tried again: no message of it is in the queue before. */
+  @Column({ type: 'timestamptz', nullable: true })
+  due_at!: Date | null;
+
+  /** Why its attempt before this one failed. */
+  @Column({ type: 'jsonb', nullable: true })
+  last_error!: InputError | null;
 
   @Column({ type: 'text' })
   format!: string;

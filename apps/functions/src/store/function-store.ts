@@ -4,9 +4,10 @@ import type { Func, FunctionVersion } from './entities';
 
 /** A function with the version that new calls run. */
 export type CurrentFunction = Omit<FunctionVersion, 'created_at'> &
-  Pick<Func, 'app_id' | 'name' | 'created_at'>;
+  Pick<Func, 'app_id' | 'name' | 'created_at' | 'deleted_at'>;
 
-const CURRENT = 'f.id AS function_id, f.app_id, f.name, f.created_at, v.version, v.definition, v.source';
+const CURRENT =
+  'f.id AS function_id, f.app_id, f.name, f.created_at, f.deleted_at, v.version, v.definition, v.source';
 const FROM_CURRENT =
   'FROM function f JOIN function_version v ON v.function_id = f.id AND v.version = f.version';
 
@@ -18,20 +19,21 @@ export async function insertFunction(
 ): Promise<Func | undefined> {
   const [row] = await tx.query<Func>(
     `INSERT INTO function (id, app_id, workspace_id, name) VALUES ($1, $2, $3, $4)
-     ON CONFLICT ON CONSTRAINT function_app_name DO NOTHING
-     RETURNING id, app_id, workspace_id, name, version, created_at`,
+     ON CONFLICT (app_id, name) WHERE deleted_at IS NULL DO NOTHING
+     RETURNING id, app_id, workspace_id, name, version, created_at, deleted_at`,
     [newId('fu'), app.id, app.workspace_id, name],
   );
   return row;
 }
 
-/** Makes the next version the one that new calls run; the row stays locked until the transaction ends. */
+/** Makes a next version, after all there are, the one that new calls run; the row stays locked until the transaction ends. */
 export async function advanceVersion(tx: Sql, functionId: string): Promise<number> {
   const [row] = await tx.query<{ version: number }>(
-    'UPDATE function SET version = version + 1 WHERE id = $1 RETURNING version',
+    `UPDATE function SET version = 1 + (SELECT max(version) FROM function_version WHERE function_id = $1)
+      WHERE id = $1 RETURNING version`,
     [functionId],
   );
-  if (!row) throw new Error(`function ${functionId} is gone, and functions are never deleted`);
+  if (!row) throw new Error(`function ${functionId} is gone, and rows of functions are never deleted`);
   return row.version;
 }
 
@@ -68,10 +70,36 @@ export async function findFunction(
 export const listFunctionRows = (sql: Sql, appId: string, name: string | undefined, { limit, after }: Page) =>
   sql.query<CurrentFunction>(
     `SELECT ${CURRENT} ${FROM_CURRENT}
-      WHERE f.app_id = $1 AND ($2::text IS NULL OR f.name = $2) AND ($3::text IS NULL OR f.name > $3)
+      WHERE f.app_id = $1 AND f.deleted_at IS NULL AND ($2::text IS NULL OR f.name = $2) AND ($3::text IS NULL OR f.name > $3)
       ORDER BY f.name LIMIT $4`,
     [appId, name ?? null, after ?? null, limit + 1],
   );
+
+export interface FunctionNames {
+  environment: string;
+  app: string | undefined;
+  name: string | undefined;
+}
+
+/** Functions of deployed apps by exact names: one page and one row more, newest first. */
+export const findFunctionRows = (
+  sql: Sql,
+  workspaceId: string,
+  { environment, app, name }: FunctionNames,
+  { limit, after }: Page,
+) =>
+  sql.query<CurrentFunction>(
+    `SELECT ${CURRENT} ${FROM_CURRENT} JOIN app a ON a.id = f.app_id
+      WHERE a.workspace_id = $1 AND a.environment = $2 AND a.state = 'deployed' AND f.deleted_at IS NULL
+        AND ($3::text IS NULL OR a.name = $3) AND ($4::text IS NULL OR f.name = $4)
+        AND ($5::text IS NULL OR f.id < $5)
+      ORDER BY f.id DESC LIMIT $6`,
+    [workspaceId, environment, app ?? null, name ?? null, after ?? null, limit + 1],
+  );
+
+/** Keeps a function's row as it is until the transaction ends. */
+export const lockFunction = (tx: Sql, id: string) =>
+  tx.query('SELECT FROM function WHERE id = $1 FOR UPDATE', [id]);
 
 /** A version with what its containers need to know of its app. */
 export type VersionInApp = FunctionVersion &
@@ -79,10 +107,11 @@ export type VersionInApp = FunctionVersion &
     organization_id: string;
     environment: string;
     current: boolean;
-    app_stopped: boolean;
+    ended: boolean;
+    deleted: boolean;
   };
 
-/** Undefined where there is no such version. `current`: new calls run it. */
+/** Undefined where there is no such version. `current`: new calls run it; `ended`: its app or function takes none. */
 export async function findVersion(
   sql: Sql,
   functionId: string,
@@ -92,8 +121,9 @@ export async function findVersion(
     'find-version',
     `SELECT v.function_id, v.version, v.definition, v.source, v.created_at,
             f.app_id, f.workspace_id, a.organization_id, a.environment,
-            f.version = v.version AND a.stopped_at IS NULL AS current,
-            a.stopped_at IS NOT NULL AS app_stopped
+            f.version = v.version AND a.stopped_at IS NULL AND f.deleted_at IS NULL AS current,
+            a.stopped_at IS NOT NULL OR f.deleted_at IS NOT NULL AS ended,
+            f.deleted_at IS NOT NULL AS deleted
        FROM function_version v JOIN function f ON f.id = v.function_id JOIN app a ON a.id = f.app_id
       WHERE v.function_id = $1 AND v.version = $2`,
     [functionId, version],
@@ -107,4 +137,11 @@ export const listVersionsOfApp = (sql: Sql, appId: string) =>
     `SELECT v.function_id, v.version FROM function_version v JOIN function f ON f.id = v.function_id
       WHERE f.app_id = $1`,
     [appId],
+  );
+
+/** All versions of one function. */
+export const listVersionsOf = (sql: Sql, functionId: string) =>
+  sql.query<{ function_id: string; version: number }>(
+    'SELECT function_id, version FROM function_version WHERE function_id = $1',
+    [functionId],
   );

@@ -5,7 +5,9 @@
 import type { Sql } from '@berth/database';
 import type { OutboxRow } from '@berth/events';
 import { ATTEMPTS_MAX, isTriedAgain, lostTooOften, type InputError } from '../domain/outcome';
+import type { Definition } from '../domain/definition';
 import type { Phase } from '../domain/phases';
+import { retryDelayMs } from '../domain/retry-delay';
 import { TRANSITIONS, type InputEvent } from '../domain/input-state';
 import { CALL_VIEW, enqueueAttempt, type CallView } from './call-store';
 import type { Input } from './entities';
@@ -89,24 +91,33 @@ export async function recordSuccess(
 }
 
 export type FailureRecord =
-  { kind: 'failed'; call: CallView } | { kind: 'retried'; outbox: OutboxRow } | { kind: 'stale' };
+  | { kind: 'failed'; call: CallView }
+  | { kind: 'retried'; outbox: OutboxRow }
+  | { kind: 'delayed'; afterMs: number; functionId: string; version: number }
+  | { kind: 'stale' };
 
-/** `fail`, or `retry` under the next attempt while it has retries left. */
+/** `fail`, or `retry` under the next attempt while it has retries left: at once, or when its delay is over. */
 export async function recordFailure(tx: Sql, on: Finished, error: InputError): Promise<FailureRecord> {
-  const [held] = await tx.query<Pick<Input, 'failures'> & { retries: number }>(
-    `SELECT i.failures, (v.definition->>'retries')::integer AS retries FROM input i JOIN function_version v USING (function_id, version)
+  const [held] = await tx.query<Pick<Input, 'failures'> & Pick<Definition, 'retries' | 'retry_delay'>>(
+    `SELECT i.failures, (v.definition->>'retries')::integer AS retries, v.definition->'retry_delay' AS retry_delay
+       FROM input i JOIN function_version v USING (function_id, version)
       WHERE i.id = $1 AND i.attempt = $2 AND i.${from('fail')} AND ${HELD} FOR UPDATE OF i`,
     [on.inputId, on.attempt, on.containerId],
   );
   if (!held) return { kind: 'stale' };
   const failures = held.failures + 1;
   if (isTriedAgain(failures, held.retries)) {
+    const afterMs = retryDelayMs(held.retry_delay, failures);
     const [input] = await tx.query<Input>(
       `UPDATE input SET ${to('retry')}, failures = $2, attempt = attempt + 1, published_attempt = attempt + 1,
-              container_id = NULL, started_at = NULL
+              container_id = NULL, started_at = NULL, last_error = $3,
+              due_at = CASE WHEN $4::float8 > 0 THEN clock_timestamp() + make_interval(secs => $4 / 1000) END
         WHERE id = $1 RETURNING *`,
-      [on.inputId, failures],
+      [on.inputId, failures, JSON.stringify(error), afterMs],
     );
+    if (afterMs > 0) {
+      return { kind: 'delayed', afterMs, functionId: input!.function_id, version: input!.version };
+    }
     return { kind: 'retried', outbox: await enqueueAttempt(tx, input!) };
   }
   const [call] = await tx.query<CallView>(
@@ -139,28 +150,27 @@ export async function endedAmong(sql: Sql, inputIds: string[]): Promise<string[]
 /** `terminate` for one call. Empty where it had ended. */
 export const terminateCall = (sql: Sql, callId: string) =>
   sql.query<CallView>(
-    `UPDATE input i SET ${to('terminate')}, error = $2, finished_at = now(), recorded_at = now()
+    `UPDATE input i SET ${to('terminate')}, due_at = NULL, error = $2, finished_at = now(), recorded_at = now()
       WHERE call_id = $1 AND ${from('terminate')} RETURNING ${CALL_VIEW}`,
     [callId, JSON.stringify({ type: 'cancelled', message: 'The call was cancelled.' } satisfies InputError)],
   );
 
 /** `terminate` for all open inputs of a function version. */
-export const terminateVersion = (sql: Sql, functionId: string, version: number) =>
+export const terminateVersion = (sql: Sql, functionId: string, version: number, reason: string) =>
   sql.query<CallView>(
-    `UPDATE input i SET ${to('terminate')}, error = $3, finished_at = now(), recorded_at = now()
+    `UPDATE input i SET ${to('terminate')}, due_at = NULL, error = $3, finished_at = now(), recorded_at = now()
       WHERE function_id = $1 AND version = $2 AND ${from('terminate')} RETURNING ${CALL_VIEW}`,
-    [
-      functionId,
-      version,
-      JSON.stringify({ type: 'cancelled', message: 'The app was stopped.' } satisfies InputError),
-    ],
+    [functionId, version, JSON.stringify({ type: 'cancelled', message: reason } satisfies InputError)],
   );
 
-/** `fail` for what waits for containers of a version that cannot come to be. */
+/**
+ * `fail` for what waits for containers of a version that cannot come to be. What waits to be tried again later is left: by
+ * then they may.
+ */
 export const failPending = (sql: Sql, functionId: string, version: number, error: InputError) =>
   sql.query<CallView>(
     `UPDATE input i SET ${to('fail')}, error = $3, finished_at = now(), recorded_at = now()
-      WHERE function_id = $1 AND version = $2 AND state = 'pending' RETURNING ${CALL_VIEW}`,
+      WHERE function_id = $1 AND version = $2 AND state = 'pending' AND due_at IS NULL RETURNING ${CALL_VIEW}`,
     [functionId, version, JSON.stringify(error)],
   );
 
@@ -197,11 +207,11 @@ export const listHolders = (sql: Sql, before: Date) =>
     [before],
   );
 
-/** Inputs that have waited since before `before` and are in no outbox, in the order of their ids. */
+/** Inputs that have waited since before `before`, are not to be tried again later and are in no outbox, in the order of their ids. */
 export const listLongPending = (sql: Sql, before: Date, after: string, limit: number) =>
   sql.query<Pick<Input, 'id' | 'function_id' | 'version'>>(
     `SELECT id, function_id, version FROM input
-      WHERE finished_at IS NULL AND state = 'pending' AND accepted_at < $1 AND id > $2
+      WHERE finished_at IS NULL AND state = 'pending' AND due_at IS NULL AND accepted_at < $1 AND id > $2
         AND NOT EXISTS (SELECT 1 FROM outbox o
                          WHERE o.subject = 'berth.inputs.' || function_id || '.' || version || '.' || input.id)
       ORDER BY id LIMIT $3`,
@@ -212,7 +222,7 @@ export const listLongPending = (sql: Sql, before: Date, after: string, limit: nu
 export async function republish(tx: Sql, inputId: string): Promise<OutboxRow | undefined> {
   const [input] = await tx.query<Input>(
     `UPDATE input SET ${to('republish')}, attempt = attempt + 1, published_attempt = attempt + 1
-      WHERE id = $1 AND state = 'pending' RETURNING *`,
+      WHERE id = $1 AND state = 'pending' AND due_at IS NULL RETURNING *`,
     [inputId],
   );
   return input && enqueueAttempt(tx, input);

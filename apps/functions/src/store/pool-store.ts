@@ -18,7 +18,7 @@ export type LockedPool = Pick<
   | 'retired_at'
 > & { open: number };
 
-/** The pool with its open inputs, counted up to `openMax`, locked: replicas decide one after the other. */
+/** The pool with its open inputs (less those that wait to be tried again), counted up to `openMax`, locked: replicas decide one after the other. */
 export async function lockPool(
   tx: Sql,
   { functionId, version }: PoolKey,
@@ -34,7 +34,7 @@ export async function lockPool(
   const [count] = await tx.prepared<{ open: number }>(
     'count-open',
     `SELECT count(*)::integer AS open FROM (
-       SELECT FROM input WHERE function_id = $1 AND version = $2 AND finished_at IS NULL LIMIT $3) AS counted`,
+       SELECT FROM input WHERE function_id = $1 AND version = $2 AND finished_at IS NULL AND due_at IS NULL LIMIT $3) AS counted`,
     [functionId, version, openMax],
   );
   return { ...pool, open: count!.open };
@@ -118,16 +118,28 @@ export const listRetiring = (sql: Sql) =>
     `SELECT p.function_id, p.version
        FROM pool p JOIN function f ON f.id = p.function_id JOIN app a ON a.id = f.app_id
       WHERE p.retired_at IS NULL AND p.wish = 0 AND p.heard_revision = p.revision
-        AND (a.stopped_at IS NOT NULL OR f.version > p.version)
+        AND (a.stopped_at IS NOT NULL OR f.deleted_at IS NOT NULL OR f.version <> p.version)
         AND NOT EXISTS (SELECT 1 FROM input i WHERE i.function_id = p.function_id AND i.version = p.version
                                                 AND i.finished_at IS NULL)`,
   );
 
-export const markRetired = (sql: Sql, { functionId, version }: PoolKey) =>
-  sql.query('UPDATE pool SET retired_at = now() WHERE function_id = $1 AND version = $2 AND wish = 0', [
-    functionId,
-    version,
-  ]);
+/**
+ * Marks it retired; its version does not become current again before the transaction ends. False: it was made current
+ * meanwhile, or is to have containers.
+ */
+export async function markRetired(tx: Sql, { functionId, version }: PoolKey): Promise<boolean> {
+  const [held] = await tx.query<{ taken: boolean }>(
+    `SELECT f.version = $2 AND f.deleted_at IS NULL AND a.stopped_at IS NULL AS taken
+       FROM function f JOIN app a ON a.id = f.app_id WHERE f.id = $1 FOR SHARE OF f`,
+    [functionId, version],
+  );
+  if (held?.taken) return false;
+  const rows = await tx.query(
+    `UPDATE pool SET retired_at = now() WHERE function_id = $1 AND version = $2 AND wish = 0 RETURNING version`,
+    [functionId, version],
+  );
+  return rows.length > 0;
+}
 
 /** Pools with containers, and what they are for. */
 export const listHolding = (sql: Sql) =>
@@ -136,6 +148,7 @@ export const listHolding = (sql: Sql) =>
       min_containers: number;
       max_containers: number;
       max_concurrent_inputs: number;
+      buffer_containers: number;
       current: boolean;
       holds_cards: boolean;
       open: number;
@@ -144,9 +157,10 @@ export const listHolding = (sql: Sql) =>
     `SELECT p.function_id, p.version, p.wish, p.needed_at, (v.definition->>'min_containers')::integer AS min_containers,
             (v.definition->>'max_containers')::integer AS max_containers,
             (v.definition->>'max_concurrent_inputs')::integer AS max_concurrent_inputs,
-            f.version = v.version AND a.stopped_at IS NULL AS current, jsonb_array_length(v.definition->'gpu') > 0 AS holds_cards,
+            (v.definition->>'buffer_containers')::integer AS buffer_containers,
+            f.version = v.version AND a.stopped_at IS NULL AND f.deleted_at IS NULL AS current, jsonb_array_length(v.definition->'gpu') > 0 AS holds_cards,
             (SELECT count(*)::integer FROM input i WHERE i.function_id = p.function_id AND i.version = p.version
-                                                     AND i.finished_at IS NULL) AS open
+                                                     AND i.finished_at IS NULL AND i.due_at IS NULL) AS open
        FROM pool p JOIN function_version v USING (function_id, version) JOIN function f ON f.id = p.function_id
        JOIN app a ON a.id = f.app_id
       WHERE p.retired_at IS NULL AND p.wish > 0`,

@@ -1,6 +1,7 @@
 import { ContainerState, ListContainersRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import type { Context } from '../context';
-import { explain } from '../domain/waiting';
+import { explain, explainRetry } from '../domain/waiting';
+import { findWaitingRetry } from '../store/retry-store';
 import { countAhead, type CallView } from '../store/call-store';
 
 const ANSWER_WITHIN_MS = 1000;
@@ -11,6 +12,8 @@ export async function explainWaiting(
   call: CallView,
 ): Promise<string | undefined> {
   if (call.state !== 'pending') return undefined;
+  const retry = await findWaitingRetry(db, call.input_id);
+  if (retry) return explainRetry(retry.due_at, retry.failures, retry.retries, retry.last_error);
   const ahead = await countAhead(db, call);
   const answer = await scheduler
     .listContainers(ListContainersRequest.fromPartial({ functionId: call.function_id, limit: 100 }), {
