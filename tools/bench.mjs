@@ -1,11 +1,12 @@
 // npm run bench: what the platform costs, as ratios to what the same hops cost bare in the same run.
 //   npm run bench                      everything
-//   npm run bench -- warm cold         only these: start idle warm load peers cold
+//   npm run bench -- warm cold         only these: start idle warm load peers map cold
 // Prints a table and writes dist/bench.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import Docker from 'dockerode';
+import { build } from 'esbuild';
 import { Agent, request } from 'undici';
 import { measureFloors } from './bench/floors.mjs';
 import { startPeer } from './bench/peers.mjs';
@@ -16,10 +17,11 @@ const WARM_CALLS = 1000;
 const LOAD_CALLERS = 64;
 const LOAD_WORKERS = 2;
 const LOAD_CALLS = 6000;
+const MAP_INPUTS = 10_000;
 const COLD_CALLS = 10;
 const IDLE_SECONDS = 20;
 
-const SECTIONS = ['start', 'idle', 'warm', 'load', 'peers', 'cold'];
+const SECTIONS = ['start', 'idle', 'warm', 'load', 'peers', 'map', 'cold'];
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith('-'));
 const unknown = wanted.filter((word) => !SECTIONS.includes(word));
 if (unknown.length > 0) {
@@ -86,11 +88,22 @@ async function warm(api, appId) {
   report('warm', 'p99 to its own p50', round(p99_ms / p50_ms, 2), 'x', '<= 4');
 }
 
-/** Milliseconds of each of LOAD_CALLS runs of `work`, made by LOAD_CALLERS at once, and how long all of it took. */
-async function atOnce(work) {
+/** A function of LOAD_WORKERS warm containers. */
+async function loadedFunction(api, appId) {
+  const { function_id } = await api.makeFunction(appId, 'load', {
+    min_containers: LOAD_WORKERS,
+    max_containers: LOAD_WORKERS,
+    cpu: 0.5,
+  });
+  await Promise.all(Array.from({ length: LOAD_CALLERS }, () => api.invoke(function_id)));
+  return function_id;
+}
+
+/** Milliseconds of each of `calls` runs of `work`, made by LOAD_CALLERS at once, and how long all of it took. */
+async function atOnce(calls, work) {
   const begin = performance.now();
   const values = [];
-  let left = LOAD_CALLS;
+  let left = calls;
   const caller = async () => {
     while (left-- > 0) {
       const start = performance.now();
@@ -98,6 +111,7 @@ async function atOnce(work) {
       values.push(performance.now() - start);
     }
   };
+  const begin = performance.now();
   await Promise.all(Array.from({ length: LOAD_CALLERS }, caller));
   return { values, seconds: (performance.now() - begin) / 1000 };
 }
@@ -126,7 +140,7 @@ async function peers(ours) {
     };
     try {
       await Promise.all(Array.from({ length: LOAD_CALLERS }, invoke));
-      const { values, seconds } = await atOnce(invoke);
+      const { values, seconds } = await atOnce(LOAD_CALLS, invoke);
       const rate = values.length / seconds;
       report(
         'peers',
@@ -144,16 +158,10 @@ async function peers(ours) {
   await dispatcher.close();
 }
 
-async function load(api, appId, platform) {
-  const { function_id } = await api.makeFunction(appId, 'load', {
-    min_containers: LOAD_WORKERS,
-    max_containers: LOAD_WORKERS,
-    cpu: 0.5,
-  });
-  await Promise.all(Array.from({ length: LOAD_CALLERS }, () => api.invoke(function_id)));
+async function load(api, functionId, platform) {
   const before = new Map(platform.processes().map((each) => [each.pid, each.ticks]));
   const own = process.cpuUsage();
-  const { values, seconds } = await atOnce(() => api.invoke(function_id));
+  const { values, seconds } = await atOnce(LOAD_CALLS, () => api.invoke(functionId));
   const used = process.cpuUsage(own);
   const { p50_ms, p99_ms } = summary(values);
   const rate = values.length / seconds;
@@ -180,6 +188,83 @@ async function load(api, appId, platform) {
     );
   }
   return rate;
+}
+
+const memoryOf = (platform) => {
+  const byName = new Map();
+  for (const { name, pssMb } of platform.processes()) byName.set(name, (byName.get(name) ?? 0) + pssMb);
+  return byName;
+};
+
+/** The SDK as a user of the package has it. */
+async function bundledSdk() {
+  const out = join(dirname(import.meta.dirname), 'dist', 'bench', 'sdk.mjs');
+  await build({
+    entryPoints: [join(dirname(import.meta.dirname), 'libs/sdk/src/index.ts')],
+    outfile: out,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+    logLevel: 'warning',
+  });
+  return import(out);
+}
+
+/**
+ * A map through the SDK: its time per input beside that of concurrent callers in the same run, and what both sides hold
+ * in memory for more inputs.
+ */
+async function map(api, functionId, platform) {
+  const { Berth } = await bundledSdk();
+  const { api_url, token_id, token_secret } = platform.credentials();
+  const berth = new Berth({ apiUrl: api_url, tokenId: token_id, tokenSecret: token_secret });
+  let clientMb = 0;
+  const mapOver = async (count, options = {}) => {
+    const inputs = function* () {
+      for (let x = 0; x < count; x++) yield x;
+    };
+    let received = 0;
+    const begin = performance.now();
+    for await (const x of berth.map(functionId, inputs(), options)) {
+      if (options.orderOutputs !== false && x !== received) throw new Error(`output ${received} is ${x}`);
+      received++;
+      if (received % 500 === 0) clientMb = Math.max(clientMb, process.memoryUsage().heapUsed / 1024 ** 2);
+    }
+    if (received !== count) throw new Error(`${received} outputs of ${count} inputs`);
+    return (performance.now() - begin) / count;
+  };
+  await mapOver(1000);
+  const called = await atOnce(LOAD_CALLS / 2, () => api.invoke(functionId));
+  const perCall = (called.seconds * 1000) / called.values.length;
+  clientMb = 0;
+  const ordered = await mapOver(MAP_INPUTS);
+  const [heapAfterOne, before] = [clientMb, memoryOf(platform)];
+  const calledAgain = await atOnce(LOAD_CALLS / 2, () => api.invoke(functionId));
+  const perCallAgain = (calledAgain.seconds * 1000) / calledAgain.values.length;
+  clientMb = 0;
+  const unordered = await mapOver(2 * MAP_INPUTS, { orderOutputs: false });
+  const [heapAfterTwo, after] = [clientMb, memoryOf(platform)];
+
+  const floor = (perCall + perCallAgain) / 2;
+  report('map', `${LOAD_CALLERS} callers, time per call`, round(floor), 'ms');
+  report('map', `${MAP_INPUTS} inputs in order, time per input`, round(ordered), 'ms');
+  report('map', `${2 * MAP_INPUTS} inputs as they come, time per input`, round(unordered), 'ms');
+  report(
+    'map',
+    'time per input to time per call',
+    round(Math.max(ordered, unordered) / floor, 2),
+    'x',
+    '<= 1.2',
+  );
+  report('map', `client heap, ${MAP_INPUTS} inputs, at most`, round(heapAfterOne, 1), 'MB');
+  report('map', `client heap, ${2 * MAP_INPUTS} inputs, at most`, round(heapAfterTwo, 1), 'MB');
+  for (const name of before.keys()) {
+    const grew = (after.get(name) ?? 0) - before.get(name);
+    if (before.get(name) > 20)
+      report('map', `${name} grew by`, round(grew, 1), 'MB', '', `from ${round(before.get(name), 1)}`);
+  }
+  await berth.close();
 }
 
 async function bareStart(docker, image) {
@@ -262,10 +347,11 @@ try {
   const { app_id } = await api.call('POST', '/v1/apps', { name: 'bench' });
   if (wants('idle')) await idle(platform);
   if (wants('warm')) await warm(api, app_id);
-  if (wants('load') || wants('peers')) {
-    const rate = await load(api, app_id, platform);
-    if (wants('peers')) await peers(rate);
-  }
+  const wantsLoad = wants('load') || wants('peers');
+  const loaded = wantsLoad || wants('map') ? await loadedFunction(api, app_id) : undefined;
+  const rate = wantsLoad ? await load(api, loaded, platform) : undefined;
+  if (wants('peers')) await peers(rate);
+  if (wants('map')) await map(api, loaded, platform);
   if (wants('cold')) await cold(api, app_id, platform);
   await api.close();
 } finally {

@@ -18,6 +18,11 @@ import { invokeFunction } from './rpc/invoke-function';
 import { listApps } from './rpc/list-apps';
 import { listFunctions } from './rpc/list-functions';
 import { listInvocations } from './rpc/list-invocations';
+import { mapFunction } from './rpc/map-function';
+import { openFunctionCall } from './rpc/open-function-call';
+import { putFunctionCallInputs } from './rpc/put-function-call-inputs';
+import { closeFunctionCall } from './rpc/close-function-call';
+import { streamFunctionCallOutputs } from './rpc/stream-function-call-outputs';
 import { spawnFunction } from './rpc/spawn-function';
 import { stopApp } from './rpc/stop-app';
 import { streamLogs } from './rpc/stream-logs';
@@ -69,6 +74,11 @@ export const functions: ServiceModule = defineService(
           listDeployments: listDeployments(context),
           rollbackApp: rollbackApp(context),
           sendHeartbeat: sendHeartbeat(context),
+          mapFunction: mapFunction(context),
+          openFunctionCall: openFunctionCall(context),
+          putFunctionCallInputs: putFunctionCallInputs(context),
+          closeFunctionCall: closeFunctionCall(context),
+          streamFunctionCallOutputs: streamFunctionCallOutputs(context),
         }),
       ],
       async begin() {

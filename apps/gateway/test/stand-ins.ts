@@ -133,6 +133,10 @@ export function standInFunctions(): StandInFunctions {
     containerId: 'ta-1',
     phases: [{ name: 'queued', startedAt: AT, durationMs: 1.5 }],
     waiting: undefined,
+    numInputs: 1,
+    numSucceeded: 1,
+    numFailed: 0,
+    numTerminated: 0,
   });
   const { definition, some } = {
     definition: FunctionsServiceService,

@@ -1,6 +1,8 @@
 import { findCredentials, type Credentials } from './credentials';
+import { FunctionFailed, type Arguments } from './failed';
 import { BerthApiError, Http } from './http';
 import { Secrets } from './secrets';
+import { mapInputs, readOutputs, type Inputs, type MapOptions, type OutputsOptions } from './map';
 import type {
   App,
   AppState,
@@ -10,7 +12,7 @@ import type {
   FunctionCall,
   FunctionDefinition,
   FunctionVersion,
-  InvocationError,
+  FunctionOutput,
   InvocationResult,
   LogLine,
   Node,
@@ -18,24 +20,6 @@ import type {
   WhoAmI,
 } from './types';
 import { uploadFolder, type UploadProgress } from './upload';
-
-/** User code failed, or was stopped; `error.type` and `error.traceback` say how. */
-export class FunctionFailed extends Error {
-  constructor(readonly invocation: InvocationResult) {
-    super(invocation.error ? `${invocation.error.type}: ${invocation.error.message}` : invocation.status);
-    this.name = 'FunctionFailed';
-  }
-
-  get error(): InvocationError | null {
-    return this.invocation.error;
-  }
-}
-
-/** Positional and named arguments of a call. */
-export interface Arguments {
-  args?: unknown[];
-  kwargs?: Record<string, unknown>;
-}
 
 export interface CallOptions {
   /** A repeat with the same key joins the call that the first one made. */
@@ -73,6 +57,45 @@ export class Berth {
     const invocation = await this.functions.invoke<R>(functionId, input, options);
     if (invocation.status !== 'success') throw new FunctionFailed(invocation);
     return invocation.result as R;
+  }
+
+  /**
+   * Calls a function with each of `inputs` and gives the results as they come, in the order of the inputs. Both sides
+   * flow: inputs are taken as there is room for them, results are given as they are asked for, so neither is held as a
+   * whole. Throws FunctionFailed at the first failure, and ends the rest; so does leaving the loop early.
+   */
+  map<R = unknown>(
+    functionId: string,
+    inputs: Inputs<unknown>,
+    options: MapOptions & { returnExceptions: true },
+  ): AsyncGenerator<R | FunctionFailed>;
+  map<R = unknown>(functionId: string, inputs: Inputs<unknown>, options?: MapOptions): AsyncGenerator<R>;
+  map<R>(functionId: string, inputs: Inputs<unknown>, options: MapOptions = {}) {
+    return mapInputs<R, unknown>(this.http, functionId, inputs, (input) => ({ args: [input] }), options);
+  }
+
+  /** As `map`; each of `inputs` is a list of positional arguments. */
+  starmap<R = unknown>(
+    functionId: string,
+    inputs: Inputs<readonly unknown[]>,
+    options: MapOptions & { returnExceptions: true },
+  ): AsyncGenerator<R | FunctionFailed>;
+  starmap<R = unknown>(
+    functionId: string,
+    inputs: Inputs<readonly unknown[]>,
+    options?: MapOptions,
+  ): AsyncGenerator<R>;
+  starmap<R>(functionId: string, inputs: Inputs<readonly unknown[]>, options: MapOptions = {}) {
+    return mapInputs<R, readonly unknown[]>(this.http, functionId, inputs, (args) => ({ args }), options);
+  }
+
+  /** As `map`, for what the function does rather than gives; resolves when all have ended. */
+  async forEach(
+    functionId: string,
+    inputs: Inputs<unknown>,
+    options: Omit<MapOptions, 'orderOutputs'> = {},
+  ): Promise<void> {
+    for await (const _ of this.map(functionId, inputs, { ...options, orderOutputs: false }));
   }
 
   whoAmI(): Promise<WhoAmI> {
@@ -227,6 +250,10 @@ export class Berth {
   readonly calls = {
     get: <R = unknown>(callId: string): Promise<FunctionCall<R>> =>
       this.http.json('GET', `/v1/function-calls/${encodeURIComponent(callId)}`),
+
+    /** Outcomes after a cursor; with `follow` until the call has ended, over restarts of the platform. */
+    outputs: <R = unknown>(callId: string, options: OutputsOptions = {}): AsyncGenerator<FunctionOutput<R>> =>
+      readOutputs<R>(this.http, callId, options),
 
     cancel: (callId: string): Promise<FunctionCall> =>
       this.http.json('POST', `/v1/function-calls/${encodeURIComponent(callId)}/cancel`),

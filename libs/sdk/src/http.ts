@@ -23,6 +23,8 @@ export class BerthApiError extends Error {
 export interface RequestOptions {
   query?: Record<string, string | number | boolean | undefined>;
   body?: unknown;
+  /** A body that is JSON already. */
+  text?: string;
   /** Sent as it is, as application/octet-stream. */
   bytes?: Uint8Array;
   signal?: AbortSignal;
@@ -105,17 +107,18 @@ export class Http {
     for (const [key, value] of Object.entries(options.query ?? {})) {
       if (value !== undefined) url.searchParams.set(key, String(value));
     }
+    const text = options.text ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
     const init = {
       method,
       dispatcher: this.agent,
       headers: {
         ...this.auth,
         ...(options.bytes ? { 'content-type': 'application/octet-stream' } : {}),
-        ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(text === undefined ? {} : { 'content-type': 'application/json' }),
         // With a key of its own, a change may be sent again when its answer got lost.
         ...(method === 'GET' ? {} : { 'idempotency-key': options.idempotencyKey ?? randomUUID() }),
       },
-      body: options.bytes ?? (options.body === undefined ? undefined : JSON.stringify(options.body)),
+      body: options.bytes ?? text,
       ...(options.signal ? { signal: options.signal } : {}),
     };
     const beganAt = performance.now();

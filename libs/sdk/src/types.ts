@@ -132,9 +132,34 @@ export interface InvocationResult<R = unknown> {
   phases: Phase[];
   /** Why it is pending, and what would start it. */
   waiting: string | null;
+  /** One, but for a map; its results are its outputs. */
+  num_inputs: number;
+  num_succeeded: number;
+  num_failed: number;
+  num_terminated: number;
 }
 
 export type FunctionCall<R = unknown> = InvocationResult<R>;
+
+/** The outcome of one input of a call. */
+export interface FunctionOutput<R = unknown> {
+  call_id: string;
+  input_id: string;
+  /** From 0. */
+  index: number;
+  status: InvocationStatus;
+  result: R | null;
+  error: InvocationError | null;
+  started_at: string | null;
+  finished_at: string | null;
+  attempts: number;
+  container_id: string;
+  /** Where to read on from, in the order in which this was read. */
+  cursor: string;
+}
+
+/** As they are recorded, or by index. */
+export type OutputOrder = 'recorded' | 'index';
 
 export interface LogLine {
   time: string;

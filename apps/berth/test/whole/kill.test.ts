@@ -28,6 +28,7 @@ const INVOKED = 4;
 let platform: Platform;
 let berth: Berth;
 let functionId: string;
+let quickId: string;
 beforeAll(async () => {
   platform = await new Platform().start('--separate');
   berth = platform.berth();
@@ -42,6 +43,15 @@ beforeAll(async () => {
   );
   functionId = slow.function_id;
   await berth.call(functionId, { args: [0] });
+  const quick = await makeFunction(
+    berth,
+    app.app_id,
+    python('import time\ndef run(x):\n    time.sleep(0.01)\n    return x * 2', {
+      max_containers: 2,
+      scaledown_window: 60,
+    }),
+  );
+  quickId = quick.function_id;
 });
 afterAll(() => platform?.close());
 
@@ -92,3 +102,28 @@ test.each(PROCESSES)('kill -9 of %s with calls in flight loses none and doubles 
   const later = await Promise.all(calls.map(({ call_id }) => berth.calls.get(call_id)));
   expect(later.map((call) => call.finished_at)).toEqual(finished.map((call) => call.finished_at));
 });
+
+const MAPPED = 500;
+const MAPPED_BEFORE = 60;
+
+test.each(['functions', 'nats', 'postgres', 'gateway', 'runner'])(
+  'kill -9 of %s in the middle of a map loses no output and gives none twice',
+  async (name) => {
+    const read: number[] = [];
+    const inputs = function* () {
+      for (let x = 0; x < MAPPED; x++) yield x;
+    };
+    const { restarts } = platform.child(name);
+    const orderOutputs = name !== 'functions'; // Both orders, each with its own cursor.
+    for await (const result of berth.map<number>(quickId, inputs(), { orderOutputs })) {
+      read.push(result);
+      if (read.length === MAPPED_BEFORE) process.kill(platform.child(name).process!.pid, 'SIGKILL');
+    }
+    if (!orderOutputs) read.sort((a, b) => a - b);
+    expect(read).toEqual(Array.from({ length: MAPPED }, (_, x) => x * 2));
+    await eventually(
+      () => platform.child(name).state === 'up' && platform.child(name).restarts > restarts,
+      60_000,
+    );
+  },
+);

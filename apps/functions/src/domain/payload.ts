@@ -17,15 +17,21 @@ const startsWith = (json: Uint8Array, character: string): boolean => {
 
 /**
  * The arguments as a container gets them. The JSON inside is put together, never parsed: a number that JavaScript
- * cannot hold arrives as it was sent. Errors: `invalid`, `too_large`.
+ * cannot hold arrives as it was sent. `at` names the input among several. Errors: `invalid`, `too_large`.
  */
-export function composePayload(args: Uint8Array | undefined, kwargs: Uint8Array | undefined): Buffer {
+export function composePayload(
+  args: Uint8Array | undefined,
+  kwargs: Uint8Array | undefined,
+  at = '',
+): Buffer {
   // The gateway has checked that each is JSON; here only which kind.
   if (args && !startsWith(args, '[')) {
-    throw new BerthError('invalid', 'args must be a list, such as [2012].', { field: 'args' });
+    throw new BerthError('invalid', `${at}args must be a list, such as [2012].`, { field: `${at}args` });
   }
   if (kwargs && !startsWith(kwargs, '{')) {
-    throw new BerthError('invalid', 'kwargs must be an object, such as {"year": 2012}.', { field: 'kwargs' });
+    throw new BerthError('invalid', `${at}kwargs must be an object, such as {"year": 2012}.`, {
+      field: `${at}kwargs`,
+    });
   }
   const payload = Buffer.concat([
     Buffer.from('{"args":'),
@@ -38,7 +44,7 @@ export function composePayload(args: Uint8Array | undefined, kwargs: Uint8Array 
     throw new BerthError(
       'too_large',
       `The arguments are larger than ${PAYLOAD_BYTES_MAX} bytes: upload them as a tree and pass its id.`,
-      { field: 'args' },
+      { field: `${at}args` },
     );
   }
   return payload;

@@ -77,10 +77,10 @@ export class Autoscaler {
     await Promise.all([...this.pools.values()].map(({ deciding }) => deciding));
   }
 
-  /** An input was accepted: looks at once if there may be no container for it. */
-  accepted(functionId: string, version: number): void {
+  /** Inputs were accepted: looks at once if there may be no container for them. */
+  accepted(functionId: string, version: number, inputs = 1): void {
     const memory = this.memoryOf({ functionId, version });
-    memory.open++;
+    memory.open += inputs;
     if (memory.open + memory.buffer > memory.capacity && memory.capacity < memory.capacityMax)
       this.decide(memory);
   }
@@ -236,9 +236,10 @@ export class Autoscaler {
   /** What was accepted while the app was being stopped, or the function deleted. */
   private async terminate({ functionId, version }: PoolKey, reason: string): Promise<void> {
     const { db, waiting, lines } = this.parts;
-    const terminated = await terminateVersion(db, functionId, version, reason);
-    waiting.announce(terminated);
-    lines.cancel(terminated.map(({ input_id }) => input_id));
+    for await (const terminated of terminateVersion(db, functionId, version, reason)) {
+      waiting.announce(terminated);
+      lines.cancel(terminated.map(({ input_id }) => input_id));
+    }
   }
 
   private async tell(

@@ -62,9 +62,10 @@ async function handleFailedStart(parts: Parts, key: PoolKey, container: Containe
   const failures = await countFailure(db, key, users);
   const hopeless = users || failures >= FAILURES_MAX;
   if (!hopeless || (await hasReadyContainer(parts, key))) return;
-  const failed = await failPending(db, key.functionId, key.version, error);
-  waiting.announce(failed);
-  autoscaler.ended(failed);
+  for await (const failed of failPending(db, key.functionId, key.version, error)) {
+    waiting.announce(failed);
+    autoscaler.ended(failed);
+  }
 }
 
 async function hasReadyContainer({ scheduler }: Parts, { functionId, version }: PoolKey): Promise<boolean> {

@@ -10,9 +10,9 @@ interface Version {
 }
 
 /**
- * Ends versions for good, in the transaction of the `mark` that says why: what is open is terminated, their containers end.
- * A call that is accepted meanwhile is terminated when its pool is looked at next: within seconds. `mark` gives false when
- * there is nothing to end.
+ * Ends versions for good once `mark` has said why: what is open is terminated, their containers end. What is accepted
+ * meanwhile, or left by a process that died here, is terminated when its pool is looked at next: within seconds. `mark` gives
+ * false when there is nothing to end.
  */
 export async function endVersions(
   { db, waiting, lines, autoscaler }: Parts,
@@ -20,17 +20,13 @@ export async function endVersions(
   reason: string,
   mark: (tx: Sql) => Promise<boolean>,
 ): Promise<boolean> {
-  const terminated = await db.transact(async (tx) => {
-    if (!(await mark(tx))) return undefined;
-    const ended = [];
-    for (const { function_id, version } of versions) {
-      ended.push(...(await terminateVersion(tx, function_id, version, reason)));
+  if (!(await db.transact(mark))) return false;
+  for (const { function_id, version } of versions) {
+    for await (const terminated of terminateVersion(db, function_id, version, reason)) {
+      waiting.announce(terminated);
+      lines.cancel(terminated.map(({ input_id }) => input_id));
     }
-    return ended;
-  });
-  if (!terminated) return false;
-  waiting.announce(terminated);
-  lines.cancel(terminated.map(({ input_id }) => input_id));
+  }
   for (const { function_id, version } of versions) autoscaler.consider(function_id, version);
   return true;
 }

@@ -4,7 +4,9 @@
  */
 import { ListContainersRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import type { Context } from '../context';
+import { finishEnding } from '../maps/end-map';
 import { listHolders, listLongPending, republish } from '../store/input-store';
+import { listEnding } from '../store/map-store';
 import { listRetiring, markRetired } from '../store/pool-store';
 import { dropQueue, isQueued } from '../waiting/queue';
 import { reclaim } from './container-events';
@@ -38,6 +40,7 @@ export class Repair {
     try {
       await this.reclaimFromAbsent(before);
       await this.republishUnqueued(before);
+      await this.endMaps();
       await this.retire();
     } catch (error) {
       this.context.log.warn({ err: error }, 'a round of repair ended early: the next one goes on');
@@ -81,6 +84,13 @@ export class Repair {
       if (!row) continue;
       log.warn({ inputId: id }, 'the queue had lost an input: it is published again');
       await relay.publish([row]);
+    }
+  }
+
+  /** Maps that a process began to end, and died. To end one that another process is ending harms nothing. */
+  async endMaps(): Promise<void> {
+    for (const { id, cancelled } of await listEnding(this.context.db)) {
+      await finishEnding(this.context, id, cancelled ? 'cancelled' : 'failed');
     }
   }
 

@@ -46,7 +46,29 @@ export async function accept(
     return { callId: accepted.callId, joined: false };
   }
 
-  const found = await findFunction(db, workspaceId, request.functionId);
+  const earlier = await joinEarlier(db, {
+    workspaceId,
+    functionId: request.functionId,
+    idempotencyKey,
+    requestHash,
+  });
+  return { callId: earlier, joined: true };
+}
+
+/**
+ * Where a call could not be written: the one that the same request made before. Errors: `not_found` for the function;
+ * `precondition` for a stopped app, and for a key that was used for another request.
+ */
+export async function joinEarlier(
+  db: Context['db'],
+  {
+    workspaceId,
+    functionId,
+    idempotencyKey,
+    requestHash,
+  }: { workspaceId: string; functionId: string; idempotencyKey: string | undefined; requestHash: Buffer },
+): Promise<string> {
+  const found = await findFunction(db, workspaceId, functionId);
   if (!found) throw noSuchFunction();
   const earlier = idempotencyKey && (await findRepeated(db, found.function_id, idempotencyKey));
   if (!earlier) throw found.deleted_at ? functionIsDeleted() : appIsStopped();
@@ -57,5 +79,5 @@ export async function accept(
       { field: 'Idempotency-Key' },
     );
   }
-  return { callId: earlier.id, joined: true };
+  return earlier.id;
 }

@@ -4,7 +4,8 @@ import type {
 } from '@berth/contracts/functions/v1/functions';
 import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
-import { findCall } from '../store/call-store';
+import { findCall, isMap } from '../store/call-store';
+import { numberOutputs } from '../store/map-store';
 import { explainWaiting } from '../waiting/explain-waiting';
 import { noSuchCall } from './not-found';
 import { callToProto } from './to-proto';
@@ -13,7 +14,12 @@ import { callToProto } from './to-proto';
 export const getFunctionCall =
   (context: Pick<Context, 'db' | 'scheduler'>) =>
   async ({ callId }: GetFunctionCallRequest, call: CallContext): Promise<GetFunctionCallResponse> => {
-    const found = await findCall(context.db, workspaceOf(call), callId);
+    const { db } = context;
+    let found = await findCall(db, workspaceOf(call), callId);
+    if (found && isMap(found)) {
+      await numberOutputs(db, callId);
+      found = await findCall(db, workspaceOf(call), callId);
+    }
     if (!found) throw noSuchCall();
     return { functionCall: callToProto(found, await explainWaiting(context, found)) };
   };

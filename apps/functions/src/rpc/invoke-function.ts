@@ -2,7 +2,7 @@ import type { InvokeFunctionRequest, InvokeFunctionResponse } from '@berth/contr
 import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { isFinal } from '../domain/input-state';
-import { findCall } from '../store/call-store';
+import { findCall, isMap } from '../store/call-store';
 import { accept } from './accept';
 import { callToProto } from './to-proto';
 
@@ -19,7 +19,7 @@ export const invokeFunction =
     if (joined) {
       ended.catch(() => undefined); // Not waited for when it has ended already.
       const found = await findCall(context.db, workspaceOf(call), callId);
-      if (found && isFinal(found.state)) {
+      if (found && !isMap(found) && isFinal(found.state)) {
         context.waiting.announceHere(found);
         return { invocation: callToProto(found) };
       }

@@ -5,7 +5,8 @@ import type {
 import { cursorAfter, readPage } from '@berth/database';
 import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
-import { listCallRows } from '../store/call-store';
+import { listCallRows, listUncounted } from '../store/call-store';
+import { numberOutputs } from '../store/map-store';
 import { findFunction } from '../store/function-store';
 import { noSuchFunction } from './not-found';
 import { callToProto } from './to-proto';
@@ -17,6 +18,7 @@ export const listInvocations =
     const page = readPage(request);
     const found = await findFunction(db, workspaceOf(call), request.functionId);
     if (!found) throw noSuchFunction();
+    for (const callId of await listUncounted(db, found.function_id, page)) await numberOutputs(db, callId);
     const { rows, more } = await listCallRows(db, found.function_id, page);
     return {
       data: rows.map((row) => callToProto(row)),

@@ -8,13 +8,17 @@ import {
   type Deployment as DeploymentMessage,
   type FunctionMessage,
   type FunctionCall,
+  type FunctionOutput,
   type InvocationResult,
   type Phase as PhaseMessage,
 } from '@berth/contracts/functions/v1/functions';
 import type { RuntimeName, WebKind } from '../domain/definition';
-import type { InputState } from '../domain/input-state';
+import { isFinal, type InputState } from '../domain/input-state';
+import type { InputError } from '../domain/outcome';
 import { composePhases } from '../domain/phases';
-import type { CallView } from '../store/call-store';
+import { mapState } from '../domain/map';
+import { isMap, type CallView, type MapView } from '../store/call-store';
+import type { Output } from '../store/map-store';
 import type { App, AppState, Deployment } from '../store/entities';
 import type { CurrentFunction } from '../store/function-store';
 
@@ -123,15 +127,19 @@ function phasesToProto(call: CallView): PhaseMessage[] {
   }).map(({ name, startedAt, durationMs }) => ({ name, startedAt: new Date(startedAt), durationMs }));
 }
 
+const errorToProto = (error: InputError | null) =>
+  error ? { type: error.type, message: error.message, traceback: error.traceback } : undefined;
+
 /** A call, in the shape of either message; `waiting` says why it is pending. */
-export const callToProto = (call: CallView, waiting?: string): InvocationResult & FunctionCall => ({
+export const callToProto = (call: CallView | MapView, waiting?: string): InvocationResult & FunctionCall =>
+  isMap(call) ? mapToProto(call, waiting) : singleToProto(call, waiting);
+
+const singleToProto = (call: CallView, waiting?: string): InvocationResult & FunctionCall => ({
   callId: call.call_id,
   functionId: call.function_id,
   status: STATUSES[call.state],
   result: call.result ?? undefined,
-  error: call.error
-    ? { type: call.error.type, message: call.error.message, traceback: call.error.traceback }
-    : undefined,
+  error: errorToProto(call.error),
   createdAt: call.accepted_at,
   startedAt: call.started_at ?? undefined,
   finishedAt: call.finished_at ?? undefined,
@@ -139,4 +147,45 @@ export const callToProto = (call: CallView, waiting?: string): InvocationResult 
   containerId: call.container_id ?? '',
   phases: phasesToProto(call),
   waiting,
+  numInputs: 1,
+  numSucceeded: call.state === 'success' ? 1 : 0,
+  numFailed: call.state === 'failure' ? 1 : 0,
+  numTerminated: call.state === 'terminated' ? 1 : 0,
+});
+
+/** A map has no result, attempts or way of its own: its outputs have. */
+function mapToProto(map: MapView, waiting?: string): InvocationResult & FunctionCall {
+  const state = mapState(map);
+  return {
+    callId: map.call_id,
+    functionId: map.function_id,
+    status: STATUSES[state],
+    result: undefined,
+    error: undefined,
+    createdAt: map.created_at,
+    startedAt: map.first_started_at ?? undefined,
+    finishedAt: isFinal(state) ? (map.last_finished_at ?? undefined) : undefined,
+    attempts: 0,
+    containerId: '',
+    phases: [],
+    waiting,
+    numInputs: map.num_inputs,
+    numSucceeded: map.num_succeeded,
+    numFailed: map.num_failed,
+    numTerminated: map.num_terminated,
+  };
+}
+
+export const outputToProto = (output: Output, cursor: string): FunctionOutput => ({
+  callId: output.call_id,
+  inputId: output.input_id,
+  index: output.index,
+  status: STATUSES[output.state],
+  result: output.result ?? undefined,
+  error: errorToProto(output.error),
+  startedAt: output.started_at ?? undefined,
+  finishedAt: output.finished_at ?? undefined,
+  attempts: output.attempt,
+  containerId: output.container_id ?? '',
+  cursor,
 });

@@ -1,5 +1,6 @@
 import { isId, newId, type Page, type Sql } from '@berth/database';
 import { encodeInput, REFERENCE_BYTES, type OutboxRow } from '@berth/events';
+import type { MapFacts } from '../domain/map';
 import type { Call, Input } from './entities';
 
 export interface NewCall {
@@ -118,7 +119,8 @@ export async function enqueueAttempt(
   return { id: row!.id, subject, payload: data, headers: record };
 }
 
-const headersOf = (headers: Iterable<[string, string[]]>): Record<string, string> =>
+/** As the outbox keeps them. */
+export const headersOf = (headers: Iterable<[string, string[]]>): Record<string, string> =>
   Object.fromEntries([...headers].map(([key, [value]]) => [key, value ?? '']));
 
 /** The call that was made under this key, if one was. */
@@ -156,13 +158,42 @@ export const CALL_VIEW = `
   i.call_id, i.id AS input_id, i.function_id, i.version, i.state, i.attempt, i.container_id, i.result, i.error,
   i.container_phases, i.accepted_at, i.started_at, i.finished_at, i.recorded_at`;
 
+/** A call with many inputs: what is shown of it. Its counts are those of its numbered outputs. */
+export type MapView = Pick<
+  Call,
+  'function_id' | 'version' | 'created_at' | 'first_started_at' | 'last_finished_at'
+> &
+  MapFacts & { kind: 'map'; call_id: string };
+
+export const isMap = (call: CallView | MapView): call is MapView => 'kind' in call && call.kind === 'map';
+
+/** Inputs of a map of which none has ended: if one runs, it is among the first so many. */
+const RUNNING_AMONG = 1000;
+
+/** A map (c) takes no more inputs: somebody said so, or its app is stopped. */
+export const IS_CLOSED = `(c.closed_at IS NOT NULL OR EXISTS (
+    SELECT FROM function f JOIN app a ON a.id = f.app_id WHERE f.id = c.function_id AND a.stopped_at IS NOT NULL))`;
+
+/** What a row of `call` (c) and, for a single one, its `input` (i) shows. */
+const FOUND = `
+  c.kind, ${CALL_VIEW}, c.id AS call_id, c.function_id, c.version, c.created_at, c.first_started_at, c.last_finished_at,
+  c.num_inputs, c.num_succeeded, c.num_failed, c.num_terminated, c.kind = 'map' AND ${IS_CLOSED} AS closed,
+  c.cancelled_at IS NOT NULL AS cancelled,
+  c.kind = 'map' AND EXISTS (
+    SELECT FROM (SELECT state FROM input first WHERE first.call_id = c.id ORDER BY index LIMIT ${RUNNING_AMONG}) AS first
+     WHERE first.state = 'running') AS runs`;
+const SINGLE_INPUT = `LEFT JOIN input i ON i.call_id = c.id AND i.index = 0 AND c.kind = 'single'`;
+
 /** A call of this workspace. */
-export async function findCall(sql: Sql, workspaceId: string, id: string): Promise<CallView | undefined> {
+export async function findCall(
+  sql: Sql,
+  workspaceId: string,
+  id: string,
+): Promise<CallView | MapView | undefined> {
   if (!isId('fc', id)) return undefined;
-  const [row] = await sql.prepared<CallView>(
+  const [row] = await sql.prepared<CallView | MapView>(
     'find-call',
-    `SELECT ${CALL_VIEW} FROM call c JOIN input i ON i.call_id = c.id AND i.index = 0
-      WHERE c.id = $1 AND c.workspace_id = $2`,
+    `SELECT ${FOUND} FROM call c ${SINGLE_INPUT} WHERE c.id = $1 AND c.workspace_id = $2`,
     [id, workspaceId],
   );
   return row;
@@ -179,18 +210,18 @@ export async function listCallRows(
   sql: Sql,
   functionId: string,
   { limit, after }: Page,
-): Promise<{ rows: CallView[]; more: boolean }> {
-  const found = await sql.query<CallView & { listed: number }>(
+): Promise<{ rows: (CallView | MapView)[]; more: boolean }> {
+  const found = await sql.query<(CallView | MapView) & { listed: number }>(
     `WITH listed AS (
-       SELECT i.id, row_number() OVER newest AS number,
+       SELECT c.id, row_number() OVER newest AS number,
               sum(octet_length(coalesce(i.result, ''))) OVER newest AS bytes
-         FROM call c JOIN input i ON i.call_id = c.id AND i.index = 0
+         FROM call c ${SINGLE_INPUT}
         WHERE c.function_id = $1 AND ($2::text IS NULL OR c.id < $2)
        WINDOW newest AS (ORDER BY c.id DESC)
         ORDER BY c.id DESC LIMIT $3
      )
-     SELECT ${CALL_VIEW}, (SELECT count(*)::integer FROM listed) AS listed
-       FROM listed JOIN input i USING (id)
+     SELECT ${FOUND}, (SELECT count(*)::integer FROM listed) AS listed
+       FROM listed JOIN call c USING (id) ${SINGLE_INPUT}
       WHERE number <= $4 AND (bytes <= $5 OR number = 1)
       ORDER BY number`,
     [functionId, after ?? null, limit + 1, limit, PAGE_BYTES_MAX],
@@ -198,8 +229,33 @@ export async function listCallRows(
   return { rows: found, more: found.length < (found[0]?.listed ?? 0) };
 }
 
+/** Of the same page, maps with outcomes that are not numbered yet. */
+export async function listUncounted(sql: Sql, functionId: string, { limit, after }: Page): Promise<string[]> {
+  const rows = await sql.query<{ id: string }>(
+    `SELECT id FROM (SELECT id, kind FROM call WHERE function_id = $1 AND ($2::text IS NULL OR id < $2)
+                      ORDER BY id DESC LIMIT $3) AS listed
+      WHERE kind = 'map' AND EXISTS (
+        SELECT FROM input i
+         WHERE i.call_id = listed.id AND in_map AND finished_at IS NOT NULL AND entry IS NULL)`,
+    [functionId, after ?? null, limit],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** The first input of a map that waits. */
+export async function findFirstPending(sql: Sql, callId: string): Promise<string | undefined> {
+  const [row] = await sql.query<{ id: string }>(
+    `SELECT id FROM input WHERE call_id = $1 AND state = 'pending' ORDER BY index LIMIT 1`,
+    [callId],
+  );
+  return row?.id;
+}
+
 /** How many inputs of the same pool were accepted before this one and still wait. */
-export async function countAhead(sql: Sql, call: CallView): Promise<number> {
+export async function countAhead(
+  sql: Sql,
+  call: Pick<CallView, 'function_id' | 'version' | 'input_id'>,
+): Promise<number> {
   const [row] = await sql.query<{ count: number }>(
     `SELECT count(*)::integer AS count FROM input
       WHERE function_id = $1 AND version = $2 AND finished_at IS NULL AND state = 'pending' AND due_at IS NULL AND id < $3`,

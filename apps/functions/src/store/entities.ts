@@ -170,13 +170,19 @@ export class Pool {
   retired_at!: Date | null;
 }
 
+export type CallKind = 'single' | 'map';
+
 @Entity('call')
 @Index('call_function', ['function_id', 'id'])
 @Index('call_repeat', ['function_id', 'idempotency_key'], {
   unique: true,
   where: 'idempotency_key IS NOT NULL',
 })
+@Index('call_in_ending', ['id'], { where: 'ending' })
 @Check('call_request', '(idempotency_key IS NULL) = (request_hash IS NULL)')
+@Check('call_kind', `kind IN ('single', 'map')`)
+@Check('call_counts', 'num_succeeded + num_failed + num_terminated <= num_inputs')
+@Check('call_ending', 'NOT ending OR closed_at IS NOT NULL')
 export class Call {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'call_pkey' })
   id!: string;
@@ -198,10 +204,49 @@ export class Call {
 
   @Column({ type: 'timestamptz', default: () => 'now()' })
   created_at!: Date;
+
+  /** A single call has one input from the start, index 0; a map is given its inputs until it is closed. */
+  @Column({ type: 'text', default: 'single' })
+  kind!: CallKind;
+
+  @Column({ type: 'integer', default: 1 })
+  num_inputs!: number;
+
+  /** Of a map, from here on: what its numbered outputs come to. */
+  @Column({ type: 'integer', default: 0 })
+  num_succeeded!: number;
+
+  @Column({ type: 'integer', default: 0 })
+  num_failed!: number;
+
+  @Column({ type: 'integer', default: 0 })
+  num_terminated!: number;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  first_started_at!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  last_finished_at!: Date | null;
+
+  /** It takes no more inputs. */
+  @Column({ type: 'timestamptz', nullable: true })
+  closed_at!: Date | null;
+
+  /** Somebody cancelled it, before all its inputs had ended. */
+  @Column({ type: 'timestamptz', nullable: true })
+  cancelled_at!: Date | null;
+
+  /** Its open inputs are being terminated; whoever finds it so goes on with that. */
+  @Column({ type: 'boolean', default: false })
+  ending!: boolean;
 }
 
 @Entity('input')
 @Unique('input_call_index', ['call_id', 'index'])
+@Index('input_entry', ['call_id', 'entry'], { unique: true, where: 'entry IS NOT NULL' })
+@Index('input_unnumbered', ['call_id'], {
+  where: 'in_map AND finished_at IS NOT NULL AND entry IS NULL',
+})
 @Index('input_open', ['function_id', 'version', 'id'], { where: 'finished_at IS NULL' })
 @Index('input_container', ['container_id'], {
   where: 'finished_at IS NULL AND container_id IS NOT NULL',
@@ -213,6 +258,7 @@ export class Call {
 @Check('input_final', `(state IN ('success', 'failure', 'terminated')) = (finished_at IS NOT NULL)`)
 @Check('input_success', `(state = 'success') = (result IS NOT NULL)`)
 @Check('input_failure', `state <> 'failure' OR error IS NOT NULL`)
+@Check('input_entry_final', 'entry IS NULL OR finished_at IS NOT NULL')
 @Check('input_running', `state <> 'running' OR container_id IS NOT NULL`)
 export class Input {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'input_pkey' })
@@ -291,4 +337,11 @@ export class Input {
 
   @Column({ type: 'timestamptz', nullable: true })
   recorded_at!: Date | null;
+
+  @Column({ type: 'boolean', default: false })
+  in_map!: boolean;
+
+  /** Its outcome's place in the log of its map's outputs, from 1, given when that is next looked at. */
+  @Column({ type: 'integer', nullable: true })
+  entry!: number | null;
 }

@@ -147,31 +147,72 @@ export async function endedAmong(sql: Sql, inputIds: string[]): Promise<string[]
   return rows.map(({ id }) => id);
 }
 
-/** `terminate` for one call. Empty where it had ended. */
+/** Inputs that one statement ends: those of a large map are ended a part at a time. */
+const ENDED_MAX = 500;
+
+const cancelled = (message: string): string =>
+  JSON.stringify({ type: 'cancelled', message } satisfies InputError);
+
+/** `terminate` for a single call. Empty where it had ended. */
 export const terminateCall = (sql: Sql, callId: string) =>
   sql.query<CallView>(
     `UPDATE input i SET ${to('terminate')}, due_at = NULL, error = $2, finished_at = now(), recorded_at = now()
       WHERE call_id = $1 AND ${from('terminate')} RETURNING ${CALL_VIEW}`,
-    [callId, JSON.stringify({ type: 'cancelled', message: 'The call was cancelled.' } satisfies InputError)],
+    [callId, cancelled('The call was cancelled.')],
   );
 
-/** `terminate` for all open inputs of a function version. */
+/** `terminate` for the open inputs of a map, a part at a time: only for one that takes no more inputs. */
+export async function* terminateMap(sql: Sql, callId: string, message: string): AsyncGenerator<CallView[]> {
+  let after = -1;
+  for (;;) {
+    const part = await sql.query<{ id: string; index: number }>(
+      `SELECT id, index FROM input WHERE call_id = $1 AND index > $2 AND ${from('terminate')}
+        ORDER BY index LIMIT ${ENDED_MAX}`,
+      [callId, after],
+    );
+    if (part.length === 0) return;
+    after = part.at(-1)!.index;
+    yield await sql.query<CallView>(
+      `UPDATE input i SET ${to('terminate')}, due_at = NULL, error = $2, finished_at = now(), recorded_at = now()
+        WHERE id = ANY($1) AND ${from('terminate')} RETURNING ${CALL_VIEW}`,
+      [part.map(({ id }) => id), cancelled(message)],
+    );
+  }
+}
+
+/** Inputs of one pool that are open, in the order in which they were accepted, as far as one statement ends them. */
+const OPEN_PART = (states: string) =>
+  `SELECT id FROM input WHERE function_id = $1 AND version = $2 AND finished_at IS NULL AND ${states}
+    ORDER BY id LIMIT ${ENDED_MAX}`;
+
+/** Runs a statement that ends a part of something until nothing is left. */
+async function* inParts(end: () => Promise<CallView[]>): AsyncGenerator<CallView[]> {
+  for (let ended = await end(); ended.length > 0; ended = await end()) yield ended;
+}
+
+/** `terminate` for all open inputs of a function version, a part at a time. */
 export const terminateVersion = (sql: Sql, functionId: string, version: number, reason: string) =>
-  sql.query<CallView>(
-    `UPDATE input i SET ${to('terminate')}, due_at = NULL, error = $3, finished_at = now(), recorded_at = now()
-      WHERE function_id = $1 AND version = $2 AND ${from('terminate')} RETURNING ${CALL_VIEW}`,
-    [functionId, version, JSON.stringify({ type: 'cancelled', message: reason } satisfies InputError)],
+  inParts(() =>
+    sql.query<CallView>(
+      `UPDATE input i SET ${to('terminate')}, due_at = NULL, error = $3, finished_at = now(), recorded_at = now()
+        WHERE id IN (${OPEN_PART(from('terminate'))}) AND ${from('terminate')} RETURNING ${CALL_VIEW}`,
+      [functionId, version, cancelled(reason)],
+    ),
   );
+
+const WAITS_FOR_CONTAINERS = `state = 'pending' AND due_at IS NULL`;
 
 /**
- * `fail` for what waits for containers of a version that cannot come to be. What waits to be tried again later is left: by
- * then they may.
+ * `fail` for what waits for containers of a version that cannot come to be, a part at a time. What waits to be tried again
+ * later is left: by then they may.
  */
 export const failPending = (sql: Sql, functionId: string, version: number, error: InputError) =>
-  sql.query<CallView>(
-    `UPDATE input i SET ${to('fail')}, error = $3, finished_at = now(), recorded_at = now()
-      WHERE function_id = $1 AND version = $2 AND state = 'pending' AND due_at IS NULL RETURNING ${CALL_VIEW}`,
-    [functionId, version, JSON.stringify(error)],
+  inParts(() =>
+    sql.query<CallView>(
+      `UPDATE input i SET ${to('fail')}, error = $3, finished_at = now(), recorded_at = now()
+        WHERE id IN (${OPEN_PART(WAITS_FOR_CONTAINERS)}) AND ${WAITS_FOR_CONTAINERS} RETURNING ${CALL_VIEW}`,
+      [functionId, version, JSON.stringify(error)],
+    ),
   );
 
 /**

@@ -4,12 +4,17 @@ import type { CallView } from '../store/call-store';
 
 type Queue = Pick<Context, 'bus' | 'log'>;
 
+/** Requests to the queue that are on their way at a time. */
+const TAKEN_MAX = 32;
+
 /** Takes the messages of ended inputs out of the queue. One that stays costs a container a moment, not an outcome. */
 export async function takeFromQueue({ bus, log }: Queue, ended: readonly CallView[]): Promise<void> {
-  for (const { function_id, version, input_id } of ended) {
-    await bus.manager.streams
+  const take = ({ function_id, version, input_id }: CallView) =>
+    bus.manager.streams
       .purge('BERTH_INPUTS', { filter: inputSubject(function_id, version, input_id) })
       .catch((error: unknown) => log.debug({ err: error, input_id }, 'a cancelled input stays in the queue'));
+  for (let from = 0; from < ended.length; from += TAKEN_MAX) {
+    await Promise.all(ended.slice(from, from + TAKEN_MAX).map(take));
   }
 }
 

@@ -15,11 +15,19 @@ const LOOK_MS = 5000;
 
 type Wake = (ended: CallView | BerthError) => void;
 
+/** Hears that something may have become of a call. */
+export interface Watch {
+  /** Resolves when that was so since the last time it resolved. Errors: as `wait`. */
+  changed(signal: AbortSignal): Promise<void>;
+  close(): void;
+}
+
 export class WaitingCallers {
   private readonly wakes = new Map<string, Set<Wake>>();
+  private readonly watches = new Map<string, Set<() => void>>();
   private timer: NodeJS.Timeout | undefined;
   private unsubscribe: () => void = () => undefined;
-  private untold: string[] = [];
+  private readonly untold = new Set<string>();
   private draining = false;
 
   constructor(
@@ -32,10 +40,14 @@ export class WaitingCallers {
     const subscription = this.bus.nats.subscribe(ENDED_SUBJECT, {
       callback: (_, message) => {
         const ids = message.string().split(' ');
+        for (const id of ids) this.stir(id);
         this.look(ids.filter((id) => this.wakes.has(id)));
       },
     });
-    this.timer = setInterval(() => this.look([...this.wakes.keys()]), LOOK_MS);
+    this.timer = setInterval(() => {
+      for (const id of this.watches.keys()) this.stir(id);
+      this.look([...this.wakes.keys()]);
+    }, LOOK_MS);
     this.timer.unref();
     this.unsubscribe = () => subscription.unsubscribe();
   }
@@ -66,18 +78,65 @@ export class WaitingCallers {
     });
   }
 
-  /** Wakes whoever waits for these calls, here and in every replica. */
+  /** Watches a call, of which more than one thing becomes; begin before you look. */
+  watch(callId: string): Watch {
+    let changed = false;
+    let tell = () => {};
+    const stir = () => {
+      changed = true;
+      tell();
+    };
+    const stirs = this.watches.get(callId) ?? new Set();
+    this.watches.set(callId, stirs.add(stir));
+    return {
+      changed: (signal) =>
+        new Promise((resolve, reject) => {
+          const settle = () => {
+            if (!changed && !this.draining && !signal.aborted) return;
+            signal.removeEventListener('abort', settle);
+            tell = () => {};
+            if (this.draining) return reject(stopping());
+            if (signal.aborted) return reject(gone());
+            changed = false;
+            resolve();
+          };
+          tell = settle;
+          signal.addEventListener('abort', settle, { once: true });
+          settle();
+        }),
+      close: () => {
+        stirs.delete(stir);
+        if (stirs.size === 0) this.watches.delete(callId);
+      },
+    };
+  }
+
+  /** Wakes whoever waits for these calls or watches them, here and in every replica. */
   announce(calls: readonly CallView[]): void {
-    if (calls.length === 0) return;
     for (const call of calls) this.announceHere(call);
+    this.tell(calls.map(({ call_id }) => call_id));
+  }
+
+  /** Something else than an outcome changed: it is closed, say. */
+  announceChange(callId: string): void {
+    this.stir(callId);
+    this.tell([callId]);
+  }
+
+  private tell(callIds: readonly string[]): void {
+    if (callIds.length === 0) return;
     // After the answers that this has woken, and one message for all that end in the same turn.
-    if (this.untold.length === 0) setImmediate(() => this.tellReplicas());
-    this.untold.push(...calls.map(({ call_id }) => call_id));
+    if (this.untold.size === 0) setImmediate(() => this.tellReplicas());
+    for (const callId of callIds) this.untold.add(callId);
+  }
+
+  private stir(callId: string): void {
+    for (const stir of this.watches.get(callId) ?? []) stir();
   }
 
   private tellReplicas(): void {
-    const callIds = this.untold;
-    this.untold = [];
+    const callIds = [...this.untold];
+    this.untold.clear();
     try {
       this.bus.nats.publish(ENDED_SUBJECT, callIds.join(' '));
     } catch (error) {
@@ -87,6 +146,7 @@ export class WaitingCallers {
 
   /** Wakes whoever waits for this call in this replica. */
   announceHere(call: CallView): void {
+    this.stir(call.call_id);
     for (const wake of this.wakes.get(call.call_id) ?? []) wake(call);
   }
 
@@ -112,6 +172,7 @@ export class WaitingCallers {
     clearInterval(this.timer);
     this.unsubscribe();
     for (const wakes of [...this.wakes.values()]) for (const wake of [...wakes]) wake(stopping());
+    for (const callId of [...this.watches.keys()]) this.stir(callId);
   }
 }
 

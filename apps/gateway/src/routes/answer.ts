@@ -45,9 +45,14 @@ export function compileAnswer(method: PublicMethod): Answer {
 
 /** One line of a stream. A document that is spliced in may hold line breaks, but only between its tokens. */
 export function compileLine(method: PublicMethod): (message: Uint8Array) => string {
-  const text = messageText(method.descriptor.output);
+  const { output } = method.descriptor;
+  const { responseBody } = method.route;
+  const field = output.fields.find((each) => each.name === responseBody);
+  if (responseBody && field?.fieldKind !== 'message')
+    throw new Error(`${method.grpcPath}: a line is a message, and response_body names none`);
+  const text = messageText(field?.message ?? output);
   return (message) => {
-    const line = text.of(message);
+    const line = text.of(field ? (fieldBytes(message, field.number) ?? Buffer.alloc(0)) : message);
     return `${/[\n\r]/.test(line) ? line.replace(/[\n\r]/g, ' ') : line}\n`;
   };
 }

@@ -1,0 +1,19 @@
+import type { FunctionOutput, InvocationError, InvocationResult } from './types';
+
+/** User code failed, or was stopped; `error.type` and `error.traceback` say how. */
+export class FunctionFailed extends Error {
+  constructor(readonly invocation: InvocationResult | FunctionOutput) {
+    super(invocation.error ? `${invocation.error.type}: ${invocation.error.message}` : invocation.status);
+    this.name = 'FunctionFailed';
+  }
+
+  get error(): InvocationError | null {
+    return this.invocation.error;
+  }
+}
+
+/** Positional and named arguments of a call. */
+export interface Arguments {
+  args?: readonly unknown[];
+  kwargs?: Record<string, unknown>;
+}
