@@ -1,7 +1,9 @@
 import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions';
+import { ImagesServiceService } from '@berth/contracts/functions/v1/images';
 import type { Consumption } from '@berth/events';
 import { defineService, implement, type ServiceModule } from '@berth/service-kit';
 import { createContext } from './context';
+import { Images } from './loops/images';
 import { consumeContainerEvents } from './loops/container-events';
 import { hearOfShortRoom } from './loops/short-room';
 import { Repair } from './loops/repair';
@@ -35,6 +37,15 @@ import { listDeployments } from './rpc/list-deployments';
 import { rollbackApp } from './rpc/rollback-app';
 import { sendHeartbeat } from './rpc/send-heartbeat';
 import { updateFunction } from './rpc/update-function';
+import { claimImageBuild } from './rpc/claim-image-build';
+import { createImage } from './rpc/create-image';
+import { deleteImage } from './rpc/delete-image';
+import { finishImageBuild } from './rpc/finish-image-build';
+import { getImage } from './rpc/get-image';
+import { getImageBuild } from './rpc/get-image-build';
+import { listImages } from './rpc/list-images';
+import { renewImageBuild } from './rpc/renew-image-build';
+import { streamImageLogs } from './rpc/stream-image-logs';
 import { pruneOutbox } from './store/input-store';
 import { schema } from './store/schema';
 
@@ -45,6 +56,7 @@ export const functions: ServiceModule = defineService(
     const { db, relay, waiting, lines, autoscaler, retries, stopping } = context;
     const repair = new Repair(context);
     const silentApps = new SilentApps(context);
+    const images = new Images(context);
     let containerEvents: Consumption | undefined;
     let stopHearing = () => {};
     return {
@@ -80,6 +92,17 @@ export const functions: ServiceModule = defineService(
           closeFunctionCall: closeFunctionCall(context),
           streamFunctionCallOutputs: streamFunctionCallOutputs(context),
         }),
+        implement(ImagesServiceService, {
+          createImage: createImage(context),
+          getImage: getImage(context),
+          listImages: listImages(context),
+          streamImageLogs: streamImageLogs(context),
+          deleteImage: deleteImage(context),
+          claimImageBuild: claimImageBuild(context),
+          renewImageBuild: renewImageBuild(context),
+          finishImageBuild: finishImageBuild(context),
+          getImageBuild: getImageBuild(context),
+        }),
       ],
       async begin() {
         await pruneOutbox(db);
@@ -90,6 +113,7 @@ export const functions: ServiceModule = defineService(
         repair.start();
         retries.start();
         silentApps.start();
+        images.start();
         stopHearing = hearOfShortRoom(context);
         containerEvents = await consumeContainerEvents(context);
       },
@@ -101,7 +125,8 @@ export const functions: ServiceModule = defineService(
       async [Symbol.asyncDispose]() {
         stopHearing();
         await containerEvents?.stop();
-        await Promise.all([autoscaler.stop(), repair.stop(), retries.stop(), silentApps.stop()]);
+        const loops = [autoscaler, repair, retries, silentApps, images];
+        await Promise.all(loops.map((loop) => loop.stop()));
         await context[Symbol.asyncDispose]();
       },
     };

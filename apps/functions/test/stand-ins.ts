@@ -3,6 +3,8 @@ import { newId } from '@berth/database';
 import {
   Container,
   ContainerState,
+  Node,
+  NodeState,
   SchedulerServiceService,
   type SetWishRequest,
 } from '@berth/contracts/scheduler/v1/scheduler';
@@ -54,17 +56,22 @@ export const workspaceStandIn = standInOf(
   }),
 );
 
-/** Keeps trees in memory, by workspace. */
+/** Keeps trees in memory, by workspace; the same files are the same tree. */
 export function syncStandIn(): ServiceModule {
-  const trees = new Map<string, { workspaceId: string; entries: TreeEntry[] }>();
+  const trees = new Map<string, { workspaceId: string; entries: TreeEntry[]; files?: string }>();
   const treeOf = (treeId: string) => ({
     tree: { treeId, entries: trees.get(treeId)!.entries, contentHash: '', createdAt: new Date() },
   });
   return standIn('sync', SyncServiceService, {
     createTreeFromFiles: async ({ files }, call: CallContext) => {
+      const workspaceId = workspaceOf(call);
+      const text = JSON.stringify(Object.entries(files).sort());
+      for (const [treeId, tree] of trees) {
+        if (tree.workspaceId === workspaceId && tree.files === text) return treeOf(treeId);
+      }
       const treeId = newId('tr');
       const entries = Object.keys(files).map((path) => ({ path, executable: false, size: 0n, chunks: [] }));
-      trees.set(treeId, { workspaceId: workspaceOf(call), entries: entries as never });
+      trees.set(treeId, { workspaceId, entries: entries as never, files: text });
       return treeOf(treeId);
     },
     getTree: async ({ treeId }, call: CallContext) => {
@@ -80,6 +87,8 @@ export function syncStandIn(): ServiceModule {
 export class SchedulerStandIn {
   readonly wishes: SetWishRequest[] = [];
   readonly containers = new Map<string, Container>();
+  /** Of the nodes that are there. */
+  engines = ['docker'];
   /** Refuses wishes, as a scheduler does that is away. */
   away = false;
 
@@ -103,6 +112,12 @@ export class SchedulerStandIn {
       }
       return { containers: live };
     },
+    listNodes: async () => ({
+      data: this.engines.map((engine) =>
+        Node.fromPartial({ nodeId: newId('no'), engine, state: NodeState.NODE_STATE_READY }),
+      ),
+      nextCursor: '',
+    }),
     listContainers: async ({ functionId }) => ({
       data: [...this.containers.values()].filter((each) => each.functionId === functionId),
       nextCursor: '',

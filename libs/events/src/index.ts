@@ -1,6 +1,7 @@
 export * from './assignment-event';
 export * from './consume';
 export * from './container-event';
+export * from './image-build';
 export * from './input-message';
 export * from './log-message';
 export * from './nats';

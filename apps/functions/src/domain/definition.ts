@@ -1,5 +1,6 @@
 import { BerthError } from '@berth/service-kit';
 import { checkGpu } from './gpu';
+import { refusedReference } from './image-reference';
 
 export type RuntimeName = 'python' | 'node';
 
@@ -99,7 +100,6 @@ const HANDLERS: Record<RuntimeName, RegExp> = {
   node: new RegExp(`^[\\p{L}\\p{N}_$@.-]+(/[\\p{L}\\p{N}_$@.-]+)*:${WORD}(\\.${WORD})*$`, 'u'),
 };
 const HANDLER_LENGTH_MAX = 255;
-const IMAGE = /^[a-z0-9][\w.\-/:@]{0,254}$/i;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** Of all variables together; they travel with each container. Bytes. */
 const ENV_BYTES_MAX = 64 * 1024;
@@ -112,9 +112,8 @@ export function completeDefinition(given: GivenDefinition): Definition {
   const { runtime, handler, image } = given;
   if (!runtime) throw refuse('runtime', 'must be python or node');
   checkHandler(runtime, handler);
-  if (image !== '' && !IMAGE.test(image)) {
-    throw refuse('image', 'is not an image reference such as python:3.12-slim');
-  }
+  const refused = image.startsWith('im-') || !image ? undefined : refusedReference(image);
+  if (refused) throw refuse('image', refused);
   const timeout = inRange('timeout', given.timeout, 300, 1, 86_400);
   const definition: Definition = {
     runtime,

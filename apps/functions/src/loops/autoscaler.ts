@@ -4,12 +4,14 @@
  * call to a warm function costs none. A slow scan finds what a process that died left undecided.
  */
 import { ListContainersRequest, SetWishRequest } from '@berth/contracts/scheduler/v1/scheduler';
-import type { Database } from '@berth/database';
+import { isId, type Database } from '@berth/database';
 import type { ShortRoom } from '@berth/events';
 import type { Logger } from '@berth/service-kit';
+import { imageFailure } from '../domain/image-waiting';
 import { choosePoolsToYield, decidePool, inputsPerContainer, neededContainers } from '../domain/pool';
-import { findVersion } from '../store/function-store';
-import { terminateVersion } from '../store/input-store';
+import { findVersion, type VersionInApp } from '../store/function-store';
+import { findImage } from '../store/image-store';
+import { failPending, terminateVersion } from '../store/input-store';
 import {
   listActivePools,
   listBusy,
@@ -177,6 +179,7 @@ export class Autoscaler {
     const version = await findVersion(db, key.functionId, key.version);
     if (!version) return;
     if (version.ended) await this.terminate(key, version.deleted ? FUNCTION_DELETED : APP_STOPPED);
+    if (!(await this.hasImage(version))) return;
 
     const slots = inputsPerContainer(version.definition);
     memory.capacityMax = version.definition.max_containers * slots;
@@ -231,6 +234,24 @@ export class Autoscaler {
     if (decided.wish === 0 && decided.open === 0 && !memory.again) {
       this.pools.delete(nameOf(key.functionId, key.version));
     }
+  }
+
+  /**
+   * Whether containers can be made of its image. Until it is built none is asked for; calls of one that cannot be built
+   * end with that.
+   */
+  private async hasImage({ definition, workspace_id, function_id, version }: VersionInApp): Promise<boolean> {
+    const { db, waiting } = this.parts;
+    if (!isId('im', definition.image)) return true;
+    const image = await findImage(db, workspace_id, definition.image);
+    if (image?.state === 'ready') return true;
+    if (image && image.state !== 'failed') return false;
+    const failure = imageFailure(definition.image, image);
+    for await (const failed of failPending(db, function_id, version, failure)) {
+      waiting.announce(failed);
+      this.ended(failed);
+    }
+    return false;
   }
 
   /** What was accepted while the app was being stopped, or the function deleted. */

@@ -3,6 +3,7 @@ import type { FunctionDefinition } from '@berth/contracts/functions/v1/functions
 import { BerthError, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { checkModule, checkSourceSize, completeDefinition, type Definition } from '../domain/definition';
+import { checkImageExists } from './check-image';
 import { checkSecretsExist } from './check-secrets';
 import { runtimeFromProto, webKindFromProto } from './to-proto';
 
@@ -11,7 +12,7 @@ import { runtimeFromProto, webKindFromProto } from './to-proto';
  * there. Errors: `invalid`, `not_found`.
  */
 export async function readDefinition(
-  context: Pick<Context, 'sync' | 'secrets'>,
+  context: Pick<Context, 'db' | 'sync' | 'secrets'>,
   request: FunctionDefinition,
   environment: string,
   call: CallContext,
@@ -48,6 +49,7 @@ export async function readDefinition(
     },
   });
   await checkSecretsExist(context, definition.secrets, environment, call);
+  await checkImageExists(context, definition.image, call);
   return { definition, source: await findSource(context.sync, request, definition, call) };
 }
 

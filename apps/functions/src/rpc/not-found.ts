@@ -18,3 +18,6 @@ export const functionIsDeleted = () =>
 
 export const appIsStopped = () =>
   new BerthError('precondition', 'The app is stopped and takes no more: make an app of the same name.');
+
+export const noSuchImage = () =>
+  new BerthError('not_found', 'No such image in this workspace: GET /v1/images lists those there are.');

@@ -1,5 +1,7 @@
 /** Rows as they are; properties are spelled as the columns are, so that a row of a query is one of these. */
 import { Check, Column, Entity, ForeignKey, Index, PrimaryColumn, Unique } from 'typeorm';
+import type { ImageDefinition } from '../domain/image-definition';
+import type { ImageError, ImageState } from '../domain/image-state';
 import type { InputState } from '../domain/input-state';
 import type { InputError } from '../domain/outcome';
 import type { Phase } from '../domain/phases';
@@ -344,4 +346,61 @@ export class Input {
   /** Its outcome's place in the log of its map's outputs, from 1, given when that is next looked at. */
   @Column({ type: 'integer', nullable: true })
   entry!: number | null;
+}
+
+@Entity('image')
+@Unique('image_content', ['workspace_id', 'content_hash'])
+@Index('image_open', ['queued_at'], { where: `state IN ('queued', 'building')` })
+@Index('image_finished', ['finished_at'])
+@Check('image_state', `state IN ('queued', 'building', 'ready', 'failed')`)
+@Check('image_lease', `(state = 'building') = (lease_until IS NOT NULL)`)
+@Check('image_final', `(state IN ('ready', 'failed')) = (finished_at IS NOT NULL)`)
+@Check('image_error', `(state = 'failed') = (error IS NOT NULL)`)
+export class Image {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'image_pkey' })
+  id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  workspace_id!: string;
+
+  /** SHA-256 over the definition, in hex. */
+  @Column({ type: 'text', collation: 'C' })
+  content_hash!: string;
+
+  @Column({ type: 'jsonb' })
+  definition!: ImageDefinition;
+
+  @Column({ type: 'text', default: 'queued' })
+  state!: ImageState;
+
+  /** The fence: what an older attempt says is stale. */
+  @Column({ type: 'integer', default: 0 })
+  attempt!: number;
+
+  /** Attempts in a row that ended with their runner. */
+  @Column({ type: 'integer', default: 0 })
+  losses!: number;
+
+  /** Who builds it, or built it last. */
+  @Column({ type: 'text', collation: 'C', nullable: true })
+  node_id!: string | null;
+
+  /** Until then it is that node's. */
+  @Column({ type: 'timestamptz', nullable: true })
+  lease_until!: Date | null;
+
+  @Column({ type: 'jsonb', nullable: true })
+  error!: ImageError | null;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  created_at!: Date;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  queued_at!: Date;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  started_at!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  finished_at!: Date | null;
 }

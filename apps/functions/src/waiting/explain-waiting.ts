@@ -1,8 +1,10 @@
 import { ContainerState, ListContainersRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import type { Context } from '../context';
+import { explainImageOfCall } from '../domain/image-waiting';
 import { mapState } from '../domain/map';
 import { explain, explainRetry } from '../domain/waiting';
 import { countAhead, findFirstPending, isMap, type CallView, type MapView } from '../store/call-store';
+import { findImageOfVersion } from '../store/image-store';
 import { findWaitingRetry } from '../store/retry-store';
 
 const ANSWER_WITHIN_MS = 1000;
@@ -18,6 +20,9 @@ export async function explainWaiting(
   if (!inputId) return undefined; // It has begun since.
   const retry = await findWaitingRetry(db, inputId);
   if (retry) return explainRetry(retry.due_at, retry.failures, retry.retries, retry.last_error);
+  const image = await findImageOfVersion(db, call.function_id, call.version);
+  const building = image && explainImageOfCall(image);
+  if (building) return building;
   const ahead = await countAhead(db, { ...call, input_id: inputId });
   const answer = await scheduler
     .listContainers(ListContainersRequest.fromPartial({ functionId: call.function_id, limit: 100 }), {
