@@ -15,6 +15,7 @@ const given = (change: Partial<GivenImage>): GivenImage => ({
   context: '',
   files: {},
   registry_secret: '',
+  environment: '',
   ...change,
 });
 const fieldOf = (change: Partial<GivenImage>): string | undefined => {
@@ -130,6 +131,7 @@ test.each<[string, Partial<GivenImage>]>([
   ['context', { containerfile: 'FROM debian', context: 'tr-1', files: { a: '' } }],
   ['containerfile', { containerfile: 'FROM debian\0' }],
   ['registry_secret', { base: 'debian', registry_secret: 'a b' }],
+  ['environment', { base: 'debian', environment: 'prod' }],
   ['steps', { steps: Array.from({ length: 101 }, () => ({ workdir: { path: '/x' } })) }],
   ['steps[0].apt_install.packages', { steps: [{ apt_install: { packages: [] } }] }],
   ['steps[0].apt_install.packages', { steps: [{ apt_install: { packages: ['-oX=y'] } }] }],
@@ -162,8 +164,10 @@ test('the same definition has the same hash, whatever the order of its keys; ano
     containerfile: '',
     context: '',
     registry_secret: '',
+    environment: '',
   };
   const same = {
+    environment: '',
     registry_secret: '',
     context: '',
     containerfile: '',

@@ -128,7 +128,15 @@ test('what is wrong is said by field, before any effect', async () => {
     kind: 'not_found',
     field: 'steps[0].copy.tree',
   });
+  const withSecret = (registrySecret: string, environment = '') =>
+    ask(ImageDefinition.fromPartial({ base: 'debian:12', registrySecret, environment }));
+  await expect(withSecret('prod')).rejects.toMatchObject({ kind: 'not_found', field: 'registry_secret' });
+  await expect(withSecret('prod', 'nowhere')).rejects.toMatchObject({ field: 'environment' });
   expect(await claim()).toBeUndefined();
+  expect((await withSecret('main')).definition).toMatchObject({
+    registrySecret: 'main',
+    environment: 'main',
+  });
 });
 
 test('nodes without containers build nothing, and say so', async () => {

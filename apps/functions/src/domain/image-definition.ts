@@ -12,6 +12,8 @@ export interface ImageDefinition {
   /** The tree that a Containerfile's COPY names; empty: none. */
   context: string;
   registry_secret: string;
+  /** Of that secret; empty where there is none. */
+  environment: string;
 }
 
 export type Step =
@@ -60,10 +62,11 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /** Checks what was given, before any effect. Errors: `invalid` with the field at fault. */
 export function checkImage(given: GivenImage): void {
-  const { base, steps, containerfile, context, files, registry_secret } = given;
+  const { base, steps, containerfile, context, files, registry_secret, environment } = given;
   if (registry_secret && !SECRET_NAME.test(registry_secret)) {
     throw refuse('registry_secret', 'is not a name that a secret can have');
   }
+  if (environment && !registry_secret) throw refuse('environment', 'is for a registry_secret alone');
   if (containerfile) {
     if (base) throw refuse('base', 'excludes containerfile: give one of them');
     if (steps.length > 0) throw refuse('steps', 'excludes containerfile: give one of them');

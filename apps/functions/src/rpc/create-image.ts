@@ -15,7 +15,7 @@ import { explainImage } from '../domain/image-waiting';
 import { askForImage } from '../store/image-store';
 import { imageFromProto, imageToProto } from './image-to-proto';
 
-type Parts = Pick<Context, 'db' | 'sync' | 'scheduler' | 'bus'>;
+type Parts = Pick<Context, 'db' | 'sync' | 'scheduler' | 'bus' | 'workspaces' | 'secrets'>;
 
 /** Gives the image of a definition, and has it built where it is not. Of many callers at once, one has it built. */
 export const createImage =
@@ -26,7 +26,8 @@ export const createImage =
     const given = imageFromProto(request.definition!);
     checkImage(given);
     await checkBuilders(scheduler, call);
-    const definition = await storeFiles(parts, given, call);
+    const environment = await environmentOfSecret(parts, given, call);
+    const definition = { ...(await storeFiles(parts, given, call)), environment };
     const { image, queued } = await db.transact((tx) =>
       askForImage(tx, { workspaceId, contentHash: contentHash(definition), definition }),
     );
@@ -50,6 +51,30 @@ async function checkBuilders(scheduler: Parts['scheduler'], call: CallContext): 
   throw new BerthError(
     'precondition',
     'No node can build images: all of them run without containers (BERTH_ENGINE=process). Start Docker on one, and a runner with BERTH_ENGINE=docker.',
+  );
+}
+
+/** The environment's own name, for a secret that is there. Errors: `not_found` with the field at fault. */
+async function environmentOfSecret(
+  { workspaces, secrets }: Parts,
+  { registry_secret: name, environment: named }: GivenImage,
+  call: CallContext,
+): Promise<string> {
+  if (!name) return '';
+  const { environment } = await workspaces
+    .getEnvironment({ name: named }, { for: call })
+    .catch((error: unknown) => {
+      throw atField(error, 'environment');
+    });
+  const { missing } = await secrets.findMissingSecrets(
+    { environment: environment!.name, names: [name] },
+    { for: call },
+  );
+  if (missing.length === 0) return environment!.name;
+  throw new BerthError(
+    'not_found',
+    `The environment ${environment!.name} has no secret ${name}: make it first (POST /v1/secrets).`,
+    { field: 'registry_secret' },
   );
 }
 

@@ -31,6 +31,7 @@ export const imageFromProto = (message: ImageDefinitionMessage): GivenImage => (
   context: message.context,
   files: message.files,
   registry_secret: message.registrySecret,
+  environment: message.environment,
   steps: message.steps.map(stepFromProto),
 });
 
@@ -104,6 +105,7 @@ export const definitionToProto = (definition: ImageDefinition): ImageDefinitionM
   context: definition.context,
   files: {},
   registrySecret: definition.registry_secret,
+  environment: definition.environment,
   steps: definition.steps.map((step) => ({ step: stepToProto(step) })),
 });
 
