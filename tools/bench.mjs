@@ -88,7 +88,7 @@ async function warm(api, appId) {
   report('warm', 'p99 to its own p50', round(p99_ms / p50_ms, 2), 'x', '<= 4');
 }
 
-/** A function of LOAD_WORKERS warm containers. */
+/** A function of warm containers. */
 async function loadedFunction(api, appId) {
   const { function_id } = await api.makeFunction(appId, 'load', {
     min_containers: LOAD_WORKERS,
@@ -100,8 +100,7 @@ async function loadedFunction(api, appId) {
 }
 
 /** Milliseconds of each of `calls` runs of `work`, made by LOAD_CALLERS at once, and how long all of it took. */
-async function atOnce(calls, work) {
-  const begin = performance.now();
+async function atOnce(work, calls = LOAD_CALLS) {
   const values = [];
   let left = calls;
   const caller = async () => {
@@ -140,7 +139,7 @@ async function peers(ours) {
     };
     try {
       await Promise.all(Array.from({ length: LOAD_CALLERS }, invoke));
-      const { values, seconds } = await atOnce(LOAD_CALLS, invoke);
+      const { values, seconds } = await atOnce(invoke);
       const rate = values.length / seconds;
       report(
         'peers',
@@ -161,7 +160,7 @@ async function peers(ours) {
 async function load(api, functionId, platform) {
   const before = new Map(platform.processes().map((each) => [each.pid, each.ticks]));
   const own = process.cpuUsage();
-  const { values, seconds } = await atOnce(LOAD_CALLS, () => api.invoke(functionId));
+  const { values, seconds } = await atOnce(() => api.invoke(functionId));
   const used = process.cpuUsage(own);
   const { p50_ms, p99_ms } = summary(values);
   const rate = values.length / seconds;
@@ -235,12 +234,12 @@ async function map(api, functionId, platform) {
     return (performance.now() - begin) / count;
   };
   await mapOver(1000);
-  const called = await atOnce(LOAD_CALLS / 2, () => api.invoke(functionId));
+  const called = await atOnce(() => api.invoke(functionId), LOAD_CALLS / 2);
   const perCall = (called.seconds * 1000) / called.values.length;
   clientMb = 0;
   const ordered = await mapOver(MAP_INPUTS);
   const [heapAfterOne, before] = [clientMb, memoryOf(platform)];
-  const calledAgain = await atOnce(LOAD_CALLS / 2, () => api.invoke(functionId));
+  const calledAgain = await atOnce(() => api.invoke(functionId), LOAD_CALLS / 2);
   const perCallAgain = (calledAgain.seconds * 1000) / calledAgain.values.length;
   clientMb = 0;
   const unordered = await mapOver(2 * MAP_INPUTS, { orderOutputs: false });
@@ -347,10 +346,11 @@ try {
   const { app_id } = await api.call('POST', '/v1/apps', { name: 'bench' });
   if (wants('idle')) await idle(platform);
   if (wants('warm')) await warm(api, app_id);
-  const wantsLoad = wants('load') || wants('peers');
-  const loaded = wantsLoad || wants('map') ? await loadedFunction(api, app_id) : undefined;
-  const rate = wantsLoad ? await load(api, loaded, platform) : undefined;
-  if (wants('peers')) await peers(rate);
+  const loaded = wants('load') || wants('peers') || wants('map') ? await loadedFunction(api, app_id) : '';
+  if (wants('load') || wants('peers')) {
+    const rate = await load(api, loaded, platform);
+    if (wants('peers')) await peers(rate);
+  }
   if (wants('map')) await map(api, loaded, platform);
   if (wants('cold')) await cold(api, app_id, platform);
   await api.close();

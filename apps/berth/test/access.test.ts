@@ -79,13 +79,18 @@ test('each method says who may call it', () => {
 /** All that user code may do with the credential of its own run. */
 const OPEN_TO_CONTAINERS = [
   'berth.functions.v1.FunctionsService/CancelFunctionCall',
+  'berth.functions.v1.FunctionsService/CloseFunctionCall',
   'berth.functions.v1.FunctionsService/GetApp',
   'berth.functions.v1.FunctionsService/GetFunction',
   'berth.functions.v1.FunctionsService/GetFunctionCall',
   'berth.functions.v1.FunctionsService/InvokeFunction',
   'berth.functions.v1.FunctionsService/ListApps',
   'berth.functions.v1.FunctionsService/ListFunctions',
+  'berth.functions.v1.FunctionsService/MapFunction',
+  'berth.functions.v1.FunctionsService/OpenFunctionCall',
+  'berth.functions.v1.FunctionsService/PutFunctionCallInputs',
   'berth.functions.v1.FunctionsService/SpawnFunction',
+  'berth.functions.v1.FunctionsService/StreamFunctionCallOutputs',
   'berth.functions.v1.FunctionsService/StreamLogs',
   'berth.identity.v1.IdentityService/WhoAmI',
 ];

@@ -47,10 +47,13 @@ export const isMapFinal = (map: Omit<MapFacts, 'cancelled' | 'runs'>): boolean =
 export const openInputs = (map: Omit<MapFacts, 'closed' | 'cancelled' | 'runs'>): number =>
   map.num_inputs - endedInputs(map);
 
-/** A map's state follows from its inputs'. One that failed is a failure, also when the rest was ended because of that. */
+/**
+ * A map's state follows from its inputs'. One that failed is a failure, also when the rest was ended because of that;
+ * one that was cancelled before it was done is terminated, whatever had ended by then.
+ */
 export function mapState(map: MapFacts): InputState {
   if (!isMapFinal(map)) return map.runs || endedInputs(map) > 0 ? 'running' : 'pending';
-  if (map.cancelled && map.num_terminated > 0) return 'terminated';
+  if (map.cancelled) return 'terminated';
   if (map.num_failed > 0) return 'failure';
   return map.num_terminated > 0 ? 'terminated' : 'success';
 }

@@ -10,9 +10,9 @@ interface Version {
 }
 
 /**
- * Ends versions for good once `mark` has said why: what is open is terminated, their containers end. What is accepted
- * meanwhile, or left by a process that died here, is terminated when its pool is looked at next: within seconds. `mark` gives
- * false when there is nothing to end.
+ * Ends versions for good, once `mark` has written why: what is open is terminated, their containers end. What is accepted
+ * meanwhile, or left open by a process that dies here, is terminated when its pool is looked at next: within seconds.
+ * `mark` gives false when there is nothing to end.
  */
 export async function endVersions(
   { db, waiting, lines, autoscaler }: Parts,

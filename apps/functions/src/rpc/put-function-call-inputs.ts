@@ -17,7 +17,7 @@ import {
   type LockedMap,
   type NewInput,
 } from '../store/map-store';
-import { appIsStopped, noSuchCall } from './not-found';
+import { appIsStopped, functionIsDeleted, noSuchCall } from './not-found';
 
 /** How long a request waits for room; then it says that it took nothing. Milliseconds. */
 const ROOM_WAIT_MS = 20_000;
@@ -105,6 +105,7 @@ async function putInputs(
     accepted++;
   }
   if (present.size < inputs.length) {
+    if (map.function_deleted) throw functionIsDeleted();
     if (map.app_stopped) throw appIsStopped();
     if (map.closed) throw takesNoMore();
   }

@@ -5,11 +5,7 @@ import { endApp } from '../loops/end-app';
 import { findApp, markAppStopped } from '../store/app-store';
 import { noSuchApp } from './not-found';
 
-/**
- * Stops an app: it takes no more, its open calls are terminated, its containers end. What was accepted
- * while the app was being stopped, or left by a process that died, is terminated when its pool is looked at next: within
- * seconds.
- */
+/** Stops an app: it takes no more, its open calls are terminated, its containers end. */
 export const stopApp =
   (context: Pick<Context, 'db' | 'waiting' | 'lines' | 'autoscaler'>) =>
   async ({ appId }: StopAppRequest, call: CallContext): Promise<StopAppResponse> => {

@@ -170,9 +170,10 @@ export const isMap = (call: CallView | MapView): call is MapView => 'kind' in ca
 /** Inputs of a map of which none has ended: if one runs, it is among the first so many. */
 const RUNNING_AMONG = 1000;
 
-/** A map (c) takes no more inputs: somebody said so, or its app is stopped. */
+/** A map (c) takes no more inputs: somebody said so, or nobody calls its function any more. */
 export const IS_CLOSED = `(c.closed_at IS NOT NULL OR EXISTS (
-    SELECT FROM function f JOIN app a ON a.id = f.app_id WHERE f.id = c.function_id AND a.stopped_at IS NOT NULL))`;
+    SELECT FROM function f JOIN app a ON a.id = f.app_id
+     WHERE f.id = c.function_id AND (a.stopped_at IS NOT NULL OR f.deleted_at IS NOT NULL)))`;
 
 /** What a row of `call` (c) and, for a single one, its `input` (i) shows. */
 const FOUND = `

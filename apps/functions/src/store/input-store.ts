@@ -200,8 +200,6 @@ export const terminateVersion = (sql: Sql, functionId: string, version: number, 
     ),
   );
 
-const WAITS_FOR_CONTAINERS = `state = 'pending' AND due_at IS NULL`;
-
 /**
  * `fail` for what waits for containers of a version that cannot come to be, a part at a time. What waits to be tried again
  * later is left: by then they may.
@@ -210,7 +208,8 @@ export const failPending = (sql: Sql, functionId: string, version: number, error
   inParts(() =>
     sql.query<CallView>(
       `UPDATE input i SET ${to('fail')}, error = $3, finished_at = now(), recorded_at = now()
-        WHERE id IN (${OPEN_PART(WAITS_FOR_CONTAINERS)}) AND ${WAITS_FOR_CONTAINERS} RETURNING ${CALL_VIEW}`,
+        WHERE id IN (${OPEN_PART(`state = 'pending' AND due_at IS NULL`)}) AND state = 'pending' AND due_at IS NULL
+        RETURNING ${CALL_VIEW}`,
       [functionId, version, JSON.stringify(error)],
     ),
   );

@@ -26,7 +26,7 @@ export async function insertMap(tx: Sql, map: NewMap): Promise<OpenedMap | undef
     `INSERT INTO call (id, workspace_id, function_id, version, idempotency_key, request_hash, kind, num_inputs, closed_at)
      SELECT $1, f.workspace_id, f.id, f.version, $4, $5, 'map', 0, CASE WHEN $6 THEN now() END
        FROM function f JOIN app a ON a.id = f.app_id
-      WHERE f.id = $3 AND f.workspace_id = $2 AND a.stopped_at IS NULL
+      WHERE f.id = $3 AND f.workspace_id = $2 AND a.stopped_at IS NULL AND f.deleted_at IS NULL
      ON CONFLICT (function_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
      RETURNING id, function_id, version`,
     [
@@ -44,6 +44,7 @@ export async function insertMap(tx: Sql, map: NewMap): Promise<OpenedMap | undef
 export type LockedMap = OpenedMap &
   Omit<MapFacts, 'cancelled' | 'runs'> & {
     app_stopped: boolean;
+    function_deleted: boolean;
     definition: Pick<Definition, 'max_containers' | 'max_concurrent_inputs'>;
   };
 
@@ -52,6 +53,7 @@ export async function lockMap(tx: Sql, workspaceId: string, callId: string): Pro
   const [row] = await tx.query<LockedMap>(
     `SELECT c.id, c.function_id, c.version, c.num_inputs, c.num_succeeded, c.num_failed, c.num_terminated,
             c.closed_at IS NOT NULL AS closed, a.stopped_at IS NOT NULL AS app_stopped,
+            f.deleted_at IS NOT NULL AS function_deleted,
             jsonb_build_object('max_containers', v.definition->'max_containers',
                                'max_concurrent_inputs', v.definition->'max_concurrent_inputs') AS definition
        FROM call c JOIN function f ON f.id = c.function_id JOIN app a ON a.id = f.app_id
