@@ -17,7 +17,15 @@ export type WorkerMessage =
   | { type: 'ready'; init_ms: number }
   | { type: 'init_failed'; error: UserError }
   | { type: 'success'; input_id: string; attempt: number; format: string; run_us: number }
-  | { type: 'failure'; input_id: string; attempt: number; error: UserError; run_us: number }
+  | {
+      type: 'failure';
+      input_id: string;
+      attempt: number;
+      error: UserError;
+      run_us: number;
+      /** The handler raised for so many inputs at once. */
+      of_batch?: number;
+    }
   | { type: 'log'; stream: 'stdout' | 'stderr'; input_id: string | null };
 
 /** What a runner says. */
@@ -39,6 +47,17 @@ export type RunnerMessage =
       attempt: number;
       format: string;
       traceparent?: string;
+    }
+  | {
+      type: 'batch';
+      inputs: {
+        input_id: string;
+        call_id: string;
+        attempt: number;
+        format: string;
+        /** Of the payload, in which those of all inputs follow each other. */
+        bytes: number;
+      }[];
     }
   | { type: 'cancel'; input_id: string }
   | { type: 'stop'; grace_ms: number };
@@ -81,6 +100,7 @@ export function parseWorkerMessage(header: string): WorkerMessage {
         attempt: count(read, 'attempt'),
         error: userError(read),
         run_us: count(read, 'run_us'),
+        ...(read.of_batch === undefined ? {} : { of_batch: count(read, 'of_batch') }),
       };
     case 'ready':
       return { type: 'ready', init_ms: count(read, 'init_ms') };

@@ -53,7 +53,8 @@ export type StartOutcome =
 /** `lost`: the worker went away before it said how the input ended. Whether it ran to its end is unknown. */
 export type InputOutcome =
   | { kind: 'success'; format: string; payload: Buffer; runUs: number }
-  | { kind: 'failure'; error: UserError; runUs: number }
+  /** `ofBatch`: the handler raised for so many inputs at once, and which of them is to blame it did not say. */
+  | { kind: 'failure'; error: UserError; runUs: number; ofBatch?: number }
   | { kind: 'lost'; closed: Closed };
 
 /** Why a connection is over: the worker left, it broke the protocol, or `close` was called on this side. */
@@ -272,6 +273,30 @@ export class WorkerConnection {
   }
 
   /**
+   * Runs several inputs by one call of the handler, which takes lists; says how each ended, as `sendInput` does. What is
+   * cancelled while others of its batch run ends at once, and its part of the result is left out.
+   */
+  sendBatch(batch: { input: WorkerInput; payload: Uint8Array }[]): Promise<InputOutcome>[] {
+    const closed = this.#closed;
+    if (closed) return batch.map(() => Promise.resolve({ kind: 'lost', closed }));
+    if (!this.#isReady) throw new Error('the worker is not ready');
+    const twice = batch.find(({ input }) => this.#running.has(input.inputId));
+    if (twice) throw new Error(`input ${twice.input.inputId} is running in this worker already`);
+    const inputs = batch.map(({ input: { inputId, callId, attempt, format }, payload }) => ({
+      input_id: inputId,
+      call_id: callId,
+      attempt,
+      format,
+      bytes: payload.byteLength,
+    }));
+    this.#send({ type: 'batch', inputs }, Buffer.concat(batch.map(({ payload }) => payload)));
+    return batch.map(
+      ({ input: { inputId, attempt } }) =>
+        new Promise((settle) => this.#running.set(inputId, { attempt, settle })),
+    );
+  }
+
+  /**
    * Asks for an input's end; its outcome still comes through `sendInput`, as a failure of type `InputCancellation`
    * unless it ended otherwise first. Code that does not listen (native, or synchronous in Node) goes on: give it a
    * time, then kill the container.
@@ -332,6 +357,7 @@ export class WorkerConnection {
           kind: 'failure',
           error: message.error,
           runUs: message.run_us,
+          ...(message.of_batch === undefined ? {} : { ofBatch: message.of_batch }),
         });
       case 'ready':
       case 'init_failed': {

@@ -260,35 +260,70 @@ const waiting = [];
 function next() {
   if (isLeaving) return;
   if (isStopping && running.size === 0) return leave(0);
-  while (!isStopping && waiting.length > 0 && running.size < slots) void run(...waiting.shift());
+  while (!isStopping && waiting.length > 0 && openSlots() > 0) begin(...waiting.shift());
+}
+
+/** A batch counts as one input. */
+const openSlots = () => (running.size === 0 ? slots : slots - new Set(running.values()).size);
+
+/** The input that code without a context of its own must be of; undefined where that is open. */
+function onlyInput() {
+  const all = new Set(running.values());
+  return all.size === 1 ? all.values().next().value : undefined;
+}
+
+function begin(header, payload) {
+  if (header.type === 'batch') runBatch(header, payload);
+  else void run(header, payload);
 }
 
 async function run(header, payload) {
-  const input = {
-    id: header.input_id,
-    callId: header.call_id,
-    attempt: header.attempt,
-    began: process.hrtime.bigint(),
-    aborter: undefined,
-    isCancelled: false,
-    end: undefined,
-  };
-  // What ends an input other than its own return: an uncaught exception, process.exit.
-  const ended = new Promise((_, reject) => (input.end = reject));
-  ended.catch(() => {});
+  const input = newInput(header);
   running.set(input.id, input);
-  let value;
+  let args;
   let error;
   try {
-    const { args, kwargs } = readArguments(header, payload);
-    input.began = process.hrtime.bigint();
-    const called = inputs.run(input, callHandler, args, kwargs);
-    value = isThenable(called) ? await Promise.race([called, ended]) : called;
+    args = readArguments(header, payload);
   } catch (thrown) {
     error = { thrown };
   }
+  const { value, error: raised, run_us } = error ? { error, run_us: 0 } : await call(input, args);
   if (isLeaving) return;
-  const run_us = Number((process.hrtime.bigint() - input.began) / 1000n);
+  flushLogs();
+  finish(input, value, raised, run_us);
+  running.delete(input.id);
+  if (waiting.length > 0 || isStopping) next();
+}
+
+const newInput = (header) => ({
+  id: header.input_id,
+  callId: header.call_id,
+  attempt: header.attempt,
+  began: process.hrtime.bigint(),
+  aborter: undefined,
+  isCancelled: false,
+  end: undefined,
+  batch: undefined,
+});
+
+/** Runs the handler in the name of `input`; to what it gave or threw, and how long it took. */
+async function call(input, { args, kwargs }) {
+  // What ends an input other than its own return: an uncaught exception, process.exit.
+  const ended = new Promise((_, reject) => (input.end = reject));
+  ended.catch(() => {});
+  const spent = () => Number((process.hrtime.bigint() - input.began) / 1000n);
+  input.began = process.hrtime.bigint();
+  try {
+    const called = inputs.run(input, callHandler, args, kwargs);
+    const value = isThenable(called) ? await Promise.race([called, ended]) : called;
+    return { value, run_us: spent() };
+  } catch (thrown) {
+    return { error: { thrown }, run_us: spent() };
+  }
+}
+
+/** Tells how an input ended. */
+function finish(input, value, error, run_us, ofBatch) {
   let encoded;
   if (!error) {
     try {
@@ -299,16 +334,76 @@ async function run(header, payload) {
   }
   // What a cancelled input makes of its cancellation is its own affair, but for the error that says so.
   if (input.isCancelled && error?.thrown?.name === 'AbortError') error = { thrown: cancellation() };
-  flushLogs();
   const outcome = { type: 'success', input_id: input.id, attempt: input.attempt, run_us };
   if (!error) send({ ...outcome, format: 'json' }, encoded);
-  else send({ ...outcome, type: 'failure', error: describe(error.thrown) });
-  running.delete(input.id);
+  else send({ ...outcome, type: 'failure', error: describe(error.thrown), of_batch: ofBatch });
+}
+
+/**
+ * Runs inputs by one call of the handler for all that give the same arguments: each argument is a list, and so is the
+ * result. An element that is an Error fails its input and no other.
+ */
+function runBatch({ inputs: headers }, payload) {
+  const byShape = new Map();
+  let at = 0;
+  for (const header of headers) {
+    const input = newInput(header);
+    const part = payload.subarray(at, (at += header.bytes));
+    try {
+      const { args, kwargs } = readArguments(header, part);
+      const shape = JSON.stringify([args.length, Object.keys(kwargs ?? {}).sort()]);
+      if (!byShape.has(shape)) byShape.set(shape, []);
+      byShape.get(shape).push({ input, args, kwargs });
+    } catch (thrown) {
+      finish(input, undefined, { thrown }, 0);
+    }
+  }
+  for (const members of byShape.values()) void runMembers(members);
+}
+
+async function runMembers(members) {
+  const [first] = members;
+  // Those that still want an outcome. Who takes one out says how it ended.
+  const batch = new Map(members.map(({ input }) => [input.id, input]));
+  // User code sees one input, the first of the batch, whose signal aborts when nobody wants the result any more.
+  const lead = { ...first.input, batch };
+  for (const { input } of members) running.set(input.id, lead);
+  const args = first.args.map((_, index) => members.map((member) => member.args[index]));
+  const names = first.kwargs && Object.keys(first.kwargs);
+  const kwargs =
+    names && Object.fromEntries(names.map((name) => [name, members.map((member) => member.kwargs[name])]));
+  const { value, error: raised, run_us } = await call(lead, { args, kwargs });
+  if (isLeaving) return;
+  flushLogs();
+  const count = members.length;
+  let error = raised;
+  if (!error && (!Array.isArray(value) || value.length !== count)) {
+    const got = Array.isArray(value) ? `an array of ${value.length}` : `something of type ${typeof value}`;
+    const message = `a batch of ${count} inputs needs an array of ${count} results; the function returned ${got}`;
+    error = { thrown: new WorkerError('BatchResultInvalid', message) };
+  }
+  // Which input the handler threw for it does not say: the runner runs each alone.
+  const ofBatch = raised && !lead.isCancelled && count > 1 ? count : undefined;
+  for (const [index, { input }] of members.entries()) {
+    running.delete(input.id);
+    if (!batch.delete(input.id)) continue;
+    input.isCancelled = lead.isCancelled;
+    const own = !error && value[index] instanceof Error ? { thrown: value[index] } : error;
+    finish(input, own ? undefined : value[index], own, run_us, ofBatch);
+  }
   if (waiting.length > 0 || isStopping) next();
 }
 
-function cancel(input) {
+function cancel(input, id) {
   if (input.isCancelled) return; // Asked again.
+  const { batch } = input;
+  if (batch && !batch.has(id)) return;
+  if (batch && batch.size > 1) {
+    // The others want their results still: this one ends now.
+    const left = batch.get(id);
+    batch.delete(id);
+    return finish(left, undefined, { thrown: cancellation() }, 0);
+  }
   input.isCancelled = true;
   input.aborter?.abort(cancellation());
 }
@@ -563,7 +658,7 @@ function cut(text, lengthMax) {
 
 /** An exception nobody caught ends the input that it belongs to; without one it is only printed. */
 function onUncaught(thrown) {
-  const input = inputs.getStore() ?? (running.size === 1 ? running.values().next().value : undefined);
+  const input = inputs.getStore() ?? onlyInput();
   if (input && running.get(input.id) === input) return input.end(thrown);
   const { type, message, traceback } = describe(thrown);
   console.error(`uncaught exception outside an input: ${traceback || `${type}: ${message}`}`);
@@ -579,10 +674,12 @@ function onExitCalled(code = process.exitCode ?? 0) {
   flushLogs();
   const message = `user code called process.exit(${code})`;
   const error = { type: 'ProcessExit', message, traceback: '' };
-  const input = inputs.getStore() ?? (running.size === 1 ? running.values().next().value : undefined);
+  const input = inputs.getStore() ?? onlyInput();
   if (input && running.get(input.id) === input) {
     const run_us = Number((process.hrtime.bigint() - input.began) / 1000n);
-    send({ type: 'failure', input_id: input.id, attempt: input.attempt, error, run_us });
+    for (const { id, attempt } of input.batch?.values() ?? [input]) {
+      send({ type: 'failure', input_id: id, attempt, error, run_us });
+    }
   } else if (!handler) {
     send({ type: 'init_failed', error });
   }
@@ -657,15 +754,16 @@ function sourceFiles() {
 function take(header, payload) {
   switch (header.type) {
     case 'input':
-      if (running.size >= slots || waiting.length > 0 || isStopping) waiting.push([header, payload]);
-      else void run(header, payload);
+    case 'batch':
+      if (waiting.length > 0 || isStopping || openSlots() <= 0) waiting.push([header, payload]);
+      else begin(header, payload);
       return;
     case 'start':
       void start(header);
       return;
     case 'cancel': {
       const cancelled = running.get(header.input_id);
-      if (cancelled) return cancel(cancelled);
+      if (cancelled) return cancel(cancelled, header.input_id);
       const index = waiting.findIndex(([input]) => input.input_id === header.input_id);
       if (index < 0) return;
       const [[input]] = waiting.splice(index, 1);

@@ -142,6 +142,7 @@ class Worker:
         self.channel = channel
         self.input_id = None  # The input that runs, in the main thread.
         self.call_id = None
+        self.batch = None  # Where what runs is a batch of inputs; input_id is then that of its first.
         self.slots = 1
         self.task = None  # The asyncio task of an input whose handler is async.
         self.loop = None
@@ -200,6 +201,10 @@ class Worker:
             kind = header["type"]
             if kind == "input":
                 self.run_input(header, payload)
+            elif kind == "batch":
+                for self.batch in own_module("berth_worker_batch").batches(self, header, payload):
+                    self.run_input(self.batch.first, b"")
+                self.batch = None
             elif kind == "stop":
                 return
             elif kind == "cancel":
@@ -208,17 +213,19 @@ class Worker:
     def heard(self, header, payload):
         """Takes a frame that came while something else was going on; true if what runs is cancelled."""
         kind = header["type"]
-        if kind == "input":
+        if kind == "input" or kind == "batch":
             self.waiting.append((header, payload))
         elif kind == "stop":
             if self.is_starting:
                 os._exit(0)
             self.is_stopping = True
         elif kind == "cancel":
+            if self.batch is not None:
+                return self.batch.cancel(header["input_id"])
             if header["input_id"] == self.input_id:
                 return True
             for index, (waiting, _) in enumerate(self.waiting):
-                if waiting["input_id"] == header["input_id"]:
+                if waiting.get("input_id") == header["input_id"]:
                     del self.waiting[index]
                     self.send_with_error(outcome(waiting, "failure"), InputCancellation())
                     break
@@ -241,7 +248,7 @@ class Worker:
                 self.listen_for_signals()
                 if self.is_cancelled:  # By a signal of the input before that was handled late.
                     raise InputCancellation()
-                args, kwargs = arguments(header, payload)
+                args, kwargs = arguments(header, payload) if self.batch is None else self.batch.arguments
                 began = time.perf_counter_ns()
                 result = self.handler(*args, **kwargs)
                 if type(result) not in PLAIN and is_awaitable(result):
@@ -254,11 +261,14 @@ class Worker:
         run_us = (time.perf_counter_ns() - began) // 1000
         self.stop_listening_for_signals()
         flush_logs()
-        self.finish(header, result, error, run_us, self.is_cancelled)
+        if self.batch is None:
+            self.finish(header, result, error, run_us, self.is_cancelled)
+        else:
+            self.batch.finish(result, error, run_us, self.is_cancelled)
         self.input_id = None
         error = result = None  # Else this frame and the traceback keep each other alive.
 
-    def finish(self, header, result, error, run_us, is_cancelled):
+    def finish(self, header, result, error, run_us, is_cancelled, of_batch=None):
         """Tells how an input ended."""
         encoded = None
         if error is None:
@@ -283,6 +293,8 @@ class Worker:
         else:
             failure = outcome(header, "failure")
             failure["run_us"] = run_us
+            if of_batch:
+                failure["of_batch"] = of_batch
             if is_cancelled and type(error).__name__ == "CancelledError":
                 error = InputCancellation()
             self.send_with_error(failure, error)

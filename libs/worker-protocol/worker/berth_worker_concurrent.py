@@ -30,9 +30,11 @@ current = ContextVar("berth_input", default=None)
 class Run:
     """One input that runs, as a task or in a thread."""
 
-    def __init__(self, header, payload):
+    def __init__(self, header, payload, batch=None):
         self.header = header
         self.payload = payload
+        self.batch = batch
+        self.input_ids = [header["input_id"]] if batch is None else list(batch.open)
         self.result = None
         self.error = None
         self.began = time.perf_counter_ns()
@@ -44,9 +46,12 @@ class Run:
         self.is_aimed_at = False
         self.is_hit = False
 
-    def cancel(self):
+    def arguments(self):
+        return base.arguments(self.header, self.payload) if self.batch is None else self.batch.arguments
+
+    def cancel(self, input_id):
         """In the main thread. A repeat is for nothing: user code may be cleaning up."""
-        if self.is_cancelled:
+        if self.is_cancelled or (self.batch is not None and not self.batch.cancel(input_id)):
             return
         self.is_aimed_at = True
         self.is_cancelled = True
@@ -81,6 +86,7 @@ class Concurrent:
         self.worker = worker
         self.channel = worker.channel
         self.runs = {}  # By input id.
+        self.active = set()
         self.in_threads = {}  # By thread.
         self.jobs = SimpleQueue()
         self.threads = 0
@@ -124,10 +130,13 @@ class Concurrent:
         kind = header["type"]
         if kind == "input":
             self.begin(Run(header, payload))
+        elif kind == "batch":
+            for batch in base.own_module("berth_worker_batch").batches(self.worker, header, payload):
+                self.begin(Run(batch.first, b"", batch))
         elif kind == "cancel":
             run = self.runs.get(header["input_id"])
             if run is not None:
-                run.cancel()
+                run.cancel(header["input_id"])
         elif kind == "stop":
             self.stop()
 
@@ -136,18 +145,20 @@ class Concurrent:
         self.end_if_idle()
 
     def end_if_idle(self):
-        if self.worker.is_stopping and not self.runs:
+        if self.worker.is_stopping and not self.active:
             self.is_over = True
             self.loop.stop()
 
     # ---- one input
 
     def begin(self, run):
-        self.runs[run.header["input_id"]] = run
+        self.active.add(run)
+        for input_id in run.input_ids:
+            self.runs[input_id] = run
         if self.is_async:
             run.keep = self.loop.create_task(self.run_task(run))
             return
-        if self.threads < len(self.runs):
+        if self.threads < len(self.active):
             self.threads += 1
             threading.Thread(target=self.work, daemon=True, name="input-%d" % self.threads).start()
         self.jobs.put(run)
@@ -155,7 +166,7 @@ class Concurrent:
     async def run_task(self, run):
         current.set(run.header)
         try:
-            args, kwargs = base.arguments(run.header, run.payload)
+            args, kwargs = run.arguments()
             run.began = time.perf_counter_ns()
             if run.is_cancelled:
                 raise base.InputCancellation()
@@ -185,7 +196,7 @@ class Concurrent:
 
     def call(self, run):
         try:
-            args, kwargs = base.arguments(run.header, run.payload)
+            args, kwargs = run.arguments()
             run.began = time.perf_counter_ns()
             run.expose()
             run.result = self.worker.handler(*args, **kwargs)
@@ -220,8 +231,13 @@ class Concurrent:
     def finish(self, run):
         run_us = (time.perf_counter_ns() - run.began) // 1000
         flush_of(run.header)
-        del self.runs[run.header["input_id"]]
-        self.worker.finish(run.header, run.result, run.error, run_us, run.is_cancelled)
+        self.active.discard(run)
+        for input_id in run.input_ids:
+            del self.runs[input_id]
+        if run.batch is None:
+            self.worker.finish(run.header, run.result, run.error, run_us, run.is_cancelled)
+        else:
+            run.batch.finish(run.result, run.error, run_us, run.is_cancelled)
         run.result = run.error = run.keep = run.task = None
         if self.worker.is_stopping:
             self.loop.call_soon_threadsafe(self.end_if_idle)

@@ -30,8 +30,19 @@ class ResultTooLarge(Exception):
     pass
 
 
+class BatchResultInvalid(Exception):
+    pass
+
+
 # Raised by the worker, not by user code: their message says it all.
-OWN = (HandlerNotFound, FormatNotSupported, ArgumentsNotReadable, ResultNotSerializable, ResultTooLarge)
+OWN = (
+    HandlerNotFound,
+    FormatNotSupported,
+    ArgumentsNotReadable,
+    ResultNotSerializable,
+    ResultTooLarge,
+    BatchResultInvalid,
+)
 
 
 def describe(error, source, worker_folder):

@@ -1,5 +1,3 @@
-import type { Definition } from './definition';
-
 /** How many containers a function version should have. All times are milliseconds since 1970. */
 export interface PoolFacts {
   /** Inputs that are pending or running. */
@@ -28,10 +26,14 @@ export interface PoolFacts {
   yields: boolean;
 }
 
-/** Inputs that one container of a function runs at a time. */
+/** Inputs that one container of a function runs at a time: with batches, as many as its batches hold. */
 export const inputsPerContainer = ({
   max_concurrent_inputs,
-}: Pick<Definition, 'max_concurrent_inputs'>): number => max_concurrent_inputs;
+  batching,
+}: {
+  max_concurrent_inputs: number;
+  batching: { max_batch_size: number } | null;
+}): number => max_concurrent_inputs * (batching?.max_batch_size ?? 1);
 
 export interface PoolDecision {
   wish: number;

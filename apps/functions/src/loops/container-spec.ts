@@ -21,6 +21,9 @@ export const specOf = ({ definition, ...version }: VersionInApp): ContainerSpec 
     timeout: definition.timeout,
     slots: definition.max_concurrent_inputs,
     startupTimeout: definition.startup_timeout,
+    batching: definition.batching
+      ? { maxBatchSize: definition.batching.max_batch_size, waitMs: definition.batching.wait_ms }
+      : undefined,
     secrets: definition.secrets,
     environment: version.environment,
   });

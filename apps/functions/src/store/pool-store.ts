@@ -149,6 +149,7 @@ export const listHolding = (sql: Sql) =>
       max_containers: number;
       max_concurrent_inputs: number;
       buffer_containers: number;
+      batching: { max_batch_size: number } | null;
       current: boolean;
       holds_cards: boolean;
       open: number;
@@ -156,7 +157,7 @@ export const listHolding = (sql: Sql) =>
   >(
     `SELECT p.function_id, p.version, p.wish, p.needed_at, (v.definition->>'min_containers')::integer AS min_containers,
             (v.definition->>'max_containers')::integer AS max_containers,
-            (v.definition->>'max_concurrent_inputs')::integer AS max_concurrent_inputs,
+            (v.definition->>'max_concurrent_inputs')::integer AS max_concurrent_inputs, v.definition->'batching' AS batching,
             (v.definition->>'buffer_containers')::integer AS buffer_containers,
             f.version = v.version AND a.stopped_at IS NULL AND f.deleted_at IS NULL AS current, jsonb_array_length(v.definition->'gpu') > 0 AS holds_cards,
             (SELECT count(*)::integer FROM input i WHERE i.function_id = p.function_id AND i.version = p.version

@@ -50,6 +50,7 @@ import type { Line } from '../line/line';
 import { coldStartSeconds, containersGauge } from '../metrics';
 import type { InputQueue } from '../queue/input-queue';
 import type { UsageBook } from '../usage/usage-book';
+import { runBatchSlot } from './batch';
 import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
 import { API_SOCKET_NAME, SOCKET_NAME, type RunFolders } from './run-folders';
@@ -293,7 +294,8 @@ export class Container {
       kill: (cause) => this.kill(cause),
       takePhases: () => this.#takePhases(),
     };
-    const working = Promise.all(slots.map((queue) => runSlot(context, queue)));
+    const runInputs = spec.batching ? runBatchSlot : runSlot;
+    const working = Promise.all(slots.map((queue) => runInputs(context, queue)));
     void tools.reporter.report(this.#reportOf({ state: ContainerState.CONTAINER_STATE_READY }));
     coldStartSeconds.observe((readyAt.getTime() - this.beganAt.getTime()) / 1000);
     this.#followOutput(id);

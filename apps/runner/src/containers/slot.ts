@@ -56,31 +56,38 @@ export interface SlotContext {
 export interface RunningInput {
   callId: string;
   attempt: number;
+  /** It is held and does not run yet: it waits for its batch. */
+  waits?: boolean;
   /** Asks user code to end, and kills its container where it does not. The first reason counts. */
   end(asked: AskedEnd): void;
 }
 
+/** A message whose input may run here. */
+export interface TakenInput {
+  message: HeldMessage;
+  input: InputMessage & { payload: Uint8Array };
+}
+
 /** Takes inputs and runs them, one after the other, until no more are wanted. */
 export async function runSlot(context: SlotContext, queue: SlotQueue): Promise<void> {
-  const { line, pulling } = context;
+  const { line, pulling, worker } = context;
   while (!pulling.aborted) {
     if (!line.hasRoom) await line.room(pulling);
     const message = await queue.pull();
     if (!message) break;
-    const outcome = await runMessage(context, message);
-    if (!outcome) continue;
-    // The next input need not wait for the verdict on this one. Until it comes, the message is held.
-    void line.tellFinished(outcome).then(({ verdict }) => {
-      message.ack();
-      count(verdict === Verdict.VERDICT_STALE ? 'stale' : outcome.outcome!.$case);
-    });
+    const taken = await takeInput(context, message);
+    if (!taken) continue;
+    const { input } = taken;
+    await runInput(context, taken, () =>
+      isTracing() ? sendTraced(worker, input) : worker.sendInput(input, input.payload),
+    );
   }
 }
 
 const count = (outcome: string) => inputsCounter.inc({ outcome });
 
-/** Runs one message to its outcome; undefined where it has none of ours: dropped, or given back. */
-async function runMessage(context: SlotContext, message: HeldMessage): Promise<InputFinished | undefined> {
+/** The input of a message; undefined where it is not to run here: it was dropped, or given back. */
+export async function takeInput(context: SlotContext, message: HeldMessage): Promise<TakenInput | undefined> {
   const input = decodeInput(message);
   if (!input) {
     context.log.warn({ subject: message.subject }, 'a message that is no input was dropped');
@@ -90,8 +97,7 @@ async function runMessage(context: SlotContext, message: HeldMessage): Promise<I
   const attempt = message.redelivered ? await askAttempt(context, input) : input.attempt;
   const payload = attempt && (input.payload ?? (await fetchPayload(context, input.inputId)));
   if (context.pulling.aborted) {
-    message.giveBack();
-    count('returned');
+    giveBack(message);
     return undefined;
   }
   if (!attempt || !payload) {
@@ -99,19 +105,25 @@ async function runMessage(context: SlotContext, message: HeldMessage): Promise<I
     count('stale');
     return undefined;
   }
+  return { message, input: { ...input, attempt, payload } };
+}
 
-  const startedAt = new Date();
-  const phases = context.takePhases();
-  const outcome = await runInput(context, { ...input, attempt, payload }, startedAt, phases);
-  if (!outcome) {
-    message.giveBack();
-    count('returned');
-    return undefined;
-  }
-  return {
+export function giveBack(message: HeldMessage): void {
+  message.giveBack();
+  count('returned');
+}
+
+/** Tells how an input ended. The next one need not wait for the verdict. Until it comes, the message is held. */
+export function tellOutcome(
+  { line, containerId }: SlotContext,
+  { message, input }: TakenInput,
+  outcome: Outcome,
+  { startedAt, phases }: { startedAt: Date; phases: Phase[] },
+): void {
+  const finished: InputFinished = {
     inputId: input.inputId,
-    attempt,
-    containerId: context.containerId,
+    attempt: input.attempt,
+    containerId,
     startedAt,
     finishedAt: new Date(),
     outcome:
@@ -120,6 +132,10 @@ async function runMessage(context: SlotContext, message: HeldMessage): Promise<I
         : { $case: 'failure', value: outcome.error },
     phases,
   };
+  void line.tellFinished(finished).then(({ verdict }) => {
+    message.ack();
+    count(verdict === Verdict.VERDICT_STALE ? 'stale' : finished.outcome!.$case);
+  });
 }
 
 /** The attempt to run a redelivered input as; undefined where somebody else has it, or no more is to be begun. */
@@ -151,16 +167,21 @@ async function fetchPayload({ functions, pulling }: SlotContext, inputId: string
   return undefined;
 }
 
-/** Runs user code; undefined where the input is to be run elsewhere. */
-async function runInput(
+/**
+ * Runs user code by `send`, and tells the outcome, or gives the message back where it is to run elsewhere. `again`: the
+ * handler raised for a batch that `mayRunAgain`, and nothing was told.
+ */
+export async function runInput(
   context: SlotContext,
-  input: InputMessage & { payload: Uint8Array },
-  startedAt: Date,
-  phases: Phase[],
-): Promise<Outcome | undefined> {
+  taken: TakenInput,
+  send: () => Promise<InputOutcome>,
+  { mayRunAgain = false } = {},
+): Promise<'done' | 'again'> {
   const { spec, worker, running, line, containerId, ended, log } = context;
-  const { inputId, callId, attempt } = input;
+  const { inputId, callId, attempt } = taken.input;
   const limits = { timeoutSeconds: spec.timeout, memoryMib: spec.memory };
+  const startedAt = new Date();
+  const phases = context.takePhases();
   let asked: AskedEnd | undefined;
   let grace: NodeJS.Timeout | undefined;
   const end = (why: AskedEnd) => {
@@ -176,25 +197,32 @@ async function runInput(
     () => line.tellStarted({ inputId, attempt, containerId, startedAt, redelivered: false, phases }),
     TELL_START_MS,
   );
+  let outcome: Outcome | undefined;
   try {
-    const said = await (isTracing() ? sendTraced(worker, input) : worker.sendInput(input, input.payload));
-    if (said.kind !== 'lost') {
+    const said = await send();
+    if (said.kind === 'lost') {
+      // Looked at now: the others forget themselves as soon as the container has ended.
+      const begun = [...running.values()].filter(({ waits }) => !waits).length;
+      const inCompany = begun > 1 || context.exitCalled;
+      outcome = outcomeLost(await ended, { asked, attempt, inCompany }, limits);
+    } else {
       if (said.kind === 'failure' && said.error.type === 'ProcessExit') context.exitCalled = true;
-      return outcomeSaid(said, asked, limits);
+      if (said.kind === 'failure' && said.ofBatch && mayRunAgain && !asked) return 'again';
+      outcome = outcomeSaid(said, asked, limits);
     }
-    // Looked at now: the others forget themselves as soon as the container has ended.
-    const inCompany = running.size > 1 || context.exitCalled;
-    return outcomeLost(await ended, { asked, attempt, inCompany }, limits);
   } catch (error) {
     log.error({ err: error, inputId, containerId }, 'an input could not be handed to its worker');
     const message = `The input could not be handed to its container: ${(error as Error).message}`;
-    return { kind: 'failure', error: { type: 'infrastructure', message, traceback: undefined } };
+    outcome = { kind: 'failure', error: { type: 'infrastructure', message, traceback: undefined } };
   } finally {
     clearTimeout(limit);
     clearTimeout(tell);
     clearTimeout(grace);
     running.delete(inputId);
   }
+  if (outcome) tellOutcome(context, taken, outcome, { startedAt, phases });
+  else giveBack(taken.message);
+  return 'done';
 }
 
 /** The same in a span under the caller's, which the container's own spans are children of. */

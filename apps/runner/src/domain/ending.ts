@@ -32,7 +32,7 @@ const failure = (type: string, message: string, traceback?: string): Outcome => 
 });
 
 /** What the worker itself says when a result cannot be carried as JSON, or is too large. */
-const RESULT_INVALID = new Set(['ResultNotSerializable', 'ResultTooLarge']);
+const RESULT_INVALID = new Set(['ResultNotSerializable', 'ResultTooLarge', 'BatchResultInvalid']);
 
 /** The outcome of an input that the worker says has ended. The runner's own limit goes over what user code made of it. */
 export function outcomeSaid(
@@ -69,6 +69,9 @@ export function outcomeLost(
   if (inCompany && attempt < ATTEMPTS_IN_COMPANY_MAX) return undefined;
   return { kind: 'failure', error: errorOfExit(ending.exit, ending.killed, limits) };
 }
+
+/** The outcome of an input that was cancelled before it began. */
+export const outcomeCancelled = (): Outcome => failure('cancelled', 'The call was cancelled.');
 
 function outcomeAsked(asked: AskedEnd, { timeoutSeconds }: Limits, traceback?: string): Outcome {
   if (asked === 'cancelled') return failure('cancelled', 'The call was cancelled.', traceback);

@@ -26,6 +26,8 @@ const STREAM = 'BERTH_INPUTS';
 const EXPIRES_MS = 30_000;
 /** An answer to a pull that is this late was lost. */
 const LATE_MS = EXPIRES_MS + 5_000;
+/** What the end of a batch's time may be late. */
+const GATHER_LATE_MS = 1_000;
 const WORKING_MS = INPUT_ACK_WAIT_MS / 3;
 const PULL = Buffer.from(JSON.stringify({ batch: 1, expires: EXPIRES_MS * 1e6 }));
 
@@ -46,6 +48,8 @@ export interface HeldMessage extends ReceivedMessage {
 export interface SlotQueue {
   /** The next message; undefined after `close`. One at a time. */
   pull(): Promise<HeldMessage | undefined>;
+  /** Up to `max` messages that are there or come within `waitMs`. Not while a pull is open. */
+  gather(max: number, waitMs: number): Promise<HeldMessage[]>;
   /** Takes no more: what arrives all the same is given back. */
   close(): Promise<void>;
 }
@@ -136,6 +140,7 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
     readonly #name: string;
     readonly #subscription: Subscription;
     #waiting: PromiseWithResolvers<HeldMessage | undefined> | undefined;
+    #gathering: { taken: Held[]; max: number; over: () => void } | undefined;
     #late: NodeJS.Timeout | undefined;
     #isClosed = false;
     readonly #backoff = new Backoff(50, 2000);
@@ -163,6 +168,21 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
       return this.#waiting.promise;
     }
 
+    async gather(max: number, waitMs: number): Promise<HeldMessage[]> {
+      const taken: Held[] = [];
+      if (this.#isClosed || bus.nats.isClosed() || max < 1) return taken;
+      const over = Promise.withResolvers<void>();
+      this.#gathering = { taken, max, over: over.resolve };
+      const request = JSON.stringify({ batch: max, expires: Math.max(1, waitMs) * 1e6 });
+      bus.nats.publish(this.#subject, request, { reply: this.#inbox });
+      // The server says when the time is over, after all that it has sent. A line that broke says nothing.
+      const late = setTimeout(over.resolve, waitMs + GATHER_LATE_MS);
+      await over.promise;
+      clearTimeout(late);
+      this.#gathering = undefined;
+      return taken;
+    }
+
     /** The server may have forgotten that somebody waits. */
     askAgain(): void {
       if (this.#waiting) this.#ask();
@@ -175,6 +195,7 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
       clearTimeout(this.#late);
       this.#waiting?.resolve(undefined);
       this.#waiting = undefined;
+      this.#gathering?.over();
       // Drained, not dropped: a message that is on its way is still heard, and given back.
       if (!bus.nats.isClosed()) await this.#subscription.drain().catch(() => undefined);
     }
@@ -202,7 +223,11 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
 
     #send(): void {
       if (bus.nats.isClosed()) return;
-      bus.nats.publish(`$JS.API.CONSUMER.MSG.NEXT.${STREAM}.${this.#name}`, PULL, { reply: this.#inbox });
+      bus.nats.publish(this.#subject, PULL, { reply: this.#inbox });
+    }
+
+    get #subject(): string {
+      return `$JS.API.CONSUMER.MSG.NEXT.${STREAM}.${this.#name}`;
     }
 
     #take(message: Msg): void {
@@ -215,6 +240,11 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
         return this.askAgain();
       }
       const taken = new Held(message);
+      const gathering = this.#gathering;
+      if (gathering && gathering.taken.length < gathering.max) {
+        if (gathering.taken.push(taken) === gathering.max) gathering.over();
+        return;
+      }
       const waiting = this.#waiting;
       // Two requests of one slot may be open after a line that broke: only one of their messages is wanted.
       if (!waiting) return taken.giveBack();
@@ -225,6 +255,7 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
     }
 
     #hearStatus(code: number, description: string): void {
+      if (this.#gathering && code !== 100) return this.#gathering.over();
       if (!this.#waiting || code === 100) return;
       if (code === 408 || code === 404) return this.#ask();
       // The consumer is gone (409, 503), or the server cannot serve just now.
