@@ -63,14 +63,17 @@ async function bundle(app) {
   });
 }
 
-/** The worker files run inside containers as they are: copied, never bundled. */
+/** The worker files and the Python module run inside containers as they are: copied, never bundled. */
 async function copyWorkers() {
   const source = join(root, 'libs/worker-protocol/worker');
   if (!existsSync(source)) return;
+  const module = join(root, 'libs/python/berth');
   const target = join(dist, 'worker');
   await rm(target, { recursive: true, force: true });
   await mkdir(target, { recursive: true });
-  await cp(source, target, { recursive: true, filter: (path) => !path.includes('__pycache__') });
+  const options = { recursive: true, filter: (path) => !path.includes('__pycache__') };
+  await cp(source, target, options);
+  await cp(module, join(target, 'lib/berth'), options);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -2,7 +2,7 @@ export { FRAME_BYTES_MAX, FrameDecoder, ProtocolError, encodeFrame, writeFrame }
 export type { Frame, FrameLimits } from './frame';
 export { parseWorkerMessage } from './messages';
 export type { RunnerMessage, Runtime, UserError, WorkerMessage } from './messages';
-export { WORKER_FOLDER_INSIDE, workerCommand, workerFiles, workerFolder } from './worker-files';
+export { WORKER_FOLDER_INSIDE, pythonModule, workerCommand, workerFiles, workerFolder } from './worker-files';
 export { WorkerConnection, WorkerServer, listenForWorker } from './worker-server';
 export type {
   Closed,

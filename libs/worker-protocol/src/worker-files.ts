@@ -22,6 +22,21 @@ export function workerFolder(from: string = __dirname): string {
   }
 }
 
+/**
+ * The folder of the Python module `berth` on this machine, which containers find beside the worker's files: below
+ * `dist/worker/lib` beside a bundle, `libs/python` in the sources. Throws where neither is there.
+ */
+export function pythonModule(from: string = __dirname): string {
+  for (let folder = from; ; folder = dirname(folder)) {
+    for (const candidate of [join(folder, 'worker/lib/berth'), join(folder, 'libs/python/berth')]) {
+      if (existsSync(join(candidate, '__init__.py'))) return candidate;
+    }
+    if (folder === dirname(folder)) {
+      throw new Error(`no Python module above ${from}: run the build, which copies it to dist/worker/lib`);
+    }
+  }
+}
+
 /** The worker of each runtime as a file on this machine. */
 export function workerFiles(from?: string): Record<Runtime, string> {
   const folder = workerFolder(from);

@@ -169,6 +169,8 @@ class Worker:
         if sys.path and sys.path[0] == FOLDER:
             del sys.path[0]
         sys.path.insert(0, self.source)
+        # `import berth`, after all that is the user's: a module of that name of theirs is theirs.
+        sys.path.append(FOLDER + "/lib")
         sys.argv = [header["handler"]]
         try:
             os.chdir(self.source)
@@ -444,6 +446,8 @@ def resolve(handler, source):
             target = getattr(target, name)
         except AttributeError:
             raise report().function_missing(handler, sys.modules[module_name]) from None
+    # A function that `@app.function()` describes stands for the user's own, which is called without a step between.
+    target = getattr(target, "__berth_raw__", target)
     if not callable(target):
         raise report().HandlerNotFound(
             '"%s" is of type %s, which cannot be called' % (handler, type(target).__name__)

@@ -5,7 +5,7 @@ import { addAppCommands } from './app-commands';
 import { readArguments } from './arguments';
 import { addCallCommands } from './call-commands';
 import { completionScript } from './completion';
-import { deployFolder } from './deploy';
+import { deployWhat, showUpload } from './deploy-app';
 import { findApp, findFunction } from './find';
 import { addFunctionCommands } from './function-commands';
 import { ago, errorLines, phaseLines, printTable } from './output';
@@ -28,21 +28,13 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
   program
     .command('deploy')
     .description(
-      'upload a folder with a berth.json and make its app and each function that it names; others of the app stay',
+      'upload the folder of a Python file, or one with a berth.json, and make its app and each function of it; others of the app stay',
     )
-    .argument('[folder]', 'the folder', '.')
-    .addHelpText('after', '\nExample:\n  berth deploy examples/seattle-weather')
-    .action((folder: string) =>
+    .argument('[what]', 'the file, or the folder', '.')
+    .addHelpText('after', '\nExamples:\n  berth deploy squares.py\n  berth deploy examples/seattle-weather')
+    .action((what: string) =>
       withBerth(async (berth) => {
-        const { app, tree, functions, number } = await deployFolder(
-          berth,
-          folder,
-          ({ files, bytesMoved, bytesTotal }) => {
-            if (!process.stderr.isTTY) return;
-            process.stderr.write(`\r${files} files, ${bytesMoved}/${bytesTotal} bytes uploaded\x1b[K`);
-            if (bytesMoved === bytesTotal) process.stderr.write('\n');
-          },
-        );
+        const { app, tree, functions, number } = await deployWhat(berth, what, showUpload);
         console.log(
           `${colors.green('✓')} ${app.name} (${app.app_id}) from ${tree.tree_id}, deployment ${number}`,
         );
@@ -52,7 +44,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
             each.name,
             each.function_id,
             String(each.version),
-            `berth invoke ${app.name}.${each.name}`,
+            each.web_url ?? `berth invoke ${app.name}.${each.name}`,
           ]),
         );
       }),

@@ -1,0 +1,52 @@
+import type { App, Berth, DeployedFunction, FunctionDefinition, Tree, UploadProgress } from '@berth/sdk';
+import { deployFolder, type DeployedFolder } from './deploy';
+import { describeFile, readTarget, type DescribedApp } from './user-file';
+
+export interface Deployed {
+  app: App;
+  tree: Tree;
+  functions: DeployedFunction[];
+}
+
+/** Deploys a file with an app in it, or a folder with a `berth.json`. Repeatable. */
+export async function deployWhat(
+  berth: Berth,
+  what: string,
+  onProgress?: (progress: UploadProgress) => void,
+): Promise<DeployedFolder> {
+  const target = readTarget(what);
+  if (!target) return deployFolder(berth, what, onProgress);
+  const described = await describeFile(target.file);
+  const { app: name, environment } = described;
+  const ensure = () => berth.apps.ensure(name, environment ?? undefined);
+  const deployed = await deployApp(berth, described, ensure, onProgress);
+  const { number } = await berth.apps.noteDeployment(deployed.app.app_id);
+  return { ...deployed, number };
+}
+
+/** Uploads what an app's file lies in, and makes the app's functions what the file says. Repeatable. */
+export async function deployApp(
+  berth: Berth,
+  described: DescribedApp,
+  appOf: () => Promise<App>,
+  onProgress?: (progress: UploadProgress) => void,
+): Promise<Deployed> {
+  if (described.functions.length === 0) {
+    throw new Error(`The app ${described.app} has no functions: write @app.function() above one.`);
+  }
+  const tree = await berth.trees.upload(described.folder, onProgress);
+  const app = await appOf();
+  const functions: DeployedFunction[] = [];
+  for (const { name, definition } of described.functions) {
+    const whole = { ...definition, source: tree.tree_id } as FunctionDefinition;
+    functions.push(await berth.functions.deploy(app.app_id, name, whole));
+  }
+  return { app, tree, functions };
+}
+
+/** Shows an upload on a terminal, in one line. */
+export function showUpload({ files, bytesMoved, bytesTotal }: UploadProgress): void {
+  if (!process.stderr.isTTY) return;
+  process.stderr.write(`\r${files} files, ${bytesMoved}/${bytesTotal} bytes uploaded\x1b[K`);
+  if (bytesMoved === bytesTotal) process.stderr.write('\n');
+}

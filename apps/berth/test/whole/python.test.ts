@@ -1,0 +1,156 @@
+/** Functions as Python users write them: a file with decorators, deployed and called from everywhere. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Platform, root, run } from './platform';
+
+jest.setTimeout(180_000);
+
+let platform: Platform;
+const folder = mkdtempSync(join(tmpdir(), 'berth-python-'));
+beforeAll(async () => {
+  platform = await new Platform().start();
+  const deployed = await platform.cli('deploy', 'examples/squares/squares.py');
+  expect(deployed).toMatchObject({ code: 0, stdout: expect.stringContaining('sum_of_squares') });
+});
+afterAll(async () => {
+  await platform?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Runs Python here, with the module and the platform's credentials. */
+const local = (source: string) =>
+  run('python3', ['-c', source], {
+    ...platform.env,
+    PYTHONPATH: [join(root, 'libs/python'), join(root, 'examples/squares')].join(':'),
+  });
+
+test('a function calls others of its app from inside its container, async code too', async () => {
+  const summed = await platform.cli('invoke', 'squares.sum_of_squares', '4');
+  expect(summed).toMatchObject({ code: 0, stdout: '14\n' });
+  const described = await platform.cli('invoke', 'squares.describe', 'hello', '--loud', 'true');
+  expect(JSON.parse(described.stdout)).toEqual({ word: 'HELLO', four: 4, local: false });
+});
+
+test('what was deployed is called by its name, and by what describes it; it runs here without a step', async () => {
+  const { code, stdout, stderr } = await local(`
+import asyncio, berth, squares
+named = berth.Function.from_name("squares", "square")
+print(named.remote(5), squares.square.remote(6), squares.square.local(7), squares.square(8))
+call = named.spawn(9)
+print(berth.FunctionCall.from_id(call.object_id).get(timeout=60), call.status())
+print(asyncio.run(squares.sum_of_squares.remote.aio(3)), berth.gather(named.spawn(2), named.spawn(3)))
+`);
+  expect({ code, stdout, stderr }).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('25 36 49 64\n81 success\n5 [4, 9]\n'),
+  });
+});
+
+test("a remote exception is raised as the user's own class, with the lines where it was raised", async () => {
+  const { stdout } = await local(`
+import berth, squares, traceback
+for work in (lambda: squares.square.remote(13), lambda: squares.sum_of_squares.remote(14, start=13)):
+    try:
+        work()
+    except squares.NoSquare as error:
+        print("caught", error)
+        traceback.print_exc(file=__import__("sys").stdout)
+try:
+    berth.Function.from_name("squares", "square").remote(13)
+except berth.exceptions.RemoteError as error:
+    print(error.type, error.message, error.call_id[:3])
+try:
+    squares.square.remote("x", 1, 2)
+except TypeError as error:
+    print("builtin", error)
+try:
+    squares.square.remote({1, 2})
+except berth.exceptions.InvalidError as error:
+    print("here", error)
+`);
+  expect(stdout.match(/caught 13 brings bad luck/g)).toHaveLength(2);
+  expect(stdout).toMatch(/File "squares\.py", line \d+, in square/);
+  expect(stdout).toMatch(/File "squares\.py", line \d+, in sum_of_squares/);
+  expect(stdout).toContain('NoSquare 13 brings bad luck fc-');
+  expect(stdout).toMatch(/builtin square\(\) takes 1 positional argument/);
+  expect(stdout).toMatch(/here the arguments cannot be sent as JSON: .*set/);
+});
+
+test('a wait that is over leaves the call, which can then be cancelled', async () => {
+  writeFileSync(
+    join(folder, 'slow.py'),
+    `
+import berth, time
+app = berth.App("slow")
+@app.function(cpu=0.2, memory=128)
+def sleep():
+    time.sleep(60)
+`,
+  );
+  expect((await platform.cli('deploy', join(folder, 'slow.py'))).code).toBe(0);
+  const { stdout, stderr } = await local(`
+import berth
+call = berth.Function.from_name("slow", "sleep").spawn()
+try:
+    call.get(timeout=0.3)
+except TimeoutError as error:
+    print("late", error)
+call.cancel()
+try:
+    call.get()
+except berth.exceptions.CancelledError as error:
+    print("cancelled", call.status())
+`);
+  expect(stdout + stderr).toMatch(
+    /late the call fc-\w+ has not ended within 0.3 seconds\ncancelled terminated/,
+  );
+});
+
+test("a user's own module of that name is theirs", async () => {
+  const own = mkdtempSync(join(tmpdir(), 'berth-own-'));
+  writeFileSync(join(own, 'berth.py'), 'WHO = "mine"');
+  writeFileSync(join(own, 'main.py'), 'import berth\ndef run(): return berth.WHO');
+  writeFileSync(
+    join(own, 'berth.json'),
+    JSON.stringify({ app: 'own', functions: [{ name: 'run', runtime: 'python', handler: 'main:run' }] }),
+  );
+  expect((await platform.cli('deploy', own)).code).toBe(0);
+  expect((await platform.cli('invoke', 'own.run')).stdout).toBe('"mine"\n');
+  rmSync(own, { recursive: true, force: true });
+});
+
+describe('a file that cannot be deployed says why, and makes nothing', () => {
+  test.each([
+    [
+      'a mistake',
+      'import berth\napp = berth.App("x")\nprint(missing)\n',
+      /line 3.*print\(missing\).*NameError/s,
+    ],
+    ['no app', 'import berth\n', /has no app: app = berth.App/],
+    ['no functions', 'import berth\napp = berth.App("x")\n', /has no functions/],
+    ['a function inside another', INNER(), /is not at the top of its module/],
+    ['two of a name', TWO(), /two functions named f/],
+    ['an option that does not exist', OPTION(), /unexpected keyword argument 'gpus'/],
+    ['a wrong option', WRONG(), /memory/],
+  ])('%s', async (_, source, message) => {
+    const file = join(folder, 'broken.py');
+    writeFileSync(file, source);
+    const { code, stderr } = await platform.cli('deploy', file);
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringMatching(message) });
+    expect(stderr).not.toContain('importlib');
+  });
+
+  function INNER() {
+    return 'import berth\napp = berth.App("x")\ndef g():\n  @app.function()\n  def f(): pass\ng()\n';
+  }
+  function TWO() {
+    return 'import berth\napp = berth.App("x")\n@app.function()\ndef f(): pass\n@app.function(name="f")\ndef g(): pass\n';
+  }
+  function OPTION() {
+    return 'import berth\napp = berth.App("x")\n@app.function(gpus=1)\ndef f(): pass\n';
+  }
+  function WRONG() {
+    return 'import berth\napp = berth.App("x")\n@app.function(memory=1)\ndef f(): pass\n';
+  }
+});

@@ -1,0 +1,36 @@
+"""Functions on GPU machines that you own.
+
+    import berth
+
+    app = berth.App("squares")
+
+    @app.function(cpu=2)
+    def square(x: int) -> int:
+        return x * x
+
+    @app.local_entrypoint()
+    def main(n: int = 10):
+        print(sum(square.map(range(n))))
+
+`berth run squares.py --n 20` runs it; `berth deploy squares.py` keeps it, for `berth.Function.from_name("squares",
+"square").remote(3)` from anywhere, other functions included.
+"""
+
+from . import exceptions
+from .app import App
+from .functions import Function, FunctionCall, gather
+from .resources import Cron, Period, Retries, Secret, is_local
+
+__all__ = [
+    "App",
+    "Cron",
+    "Function",
+    "FunctionCall",
+    "Period",
+    "Retries",
+    "Secret",
+    "exceptions",
+    "gather",
+    "is_local",
+]
+__version__ = "0.1.0"

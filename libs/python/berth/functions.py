@@ -1,0 +1,240 @@
+"""Functions that run in containers, and their calls."""
+
+from __future__ import annotations
+
+import sys
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, Iterable, Iterator, List, Optional, TypeVar
+
+from .exceptions import InvalidError, remote_exception
+from .exceptions import TimeoutError as CallTimeoutError
+
+if sys.version_info >= (3, 10):
+    from typing import ParamSpec
+
+    P = ParamSpec("P")
+else:
+    P = TypeVar("P")
+R = TypeVar("R")
+
+if TYPE_CHECKING:
+    from .app import App
+
+_OPTIONS = "__berth_options__"
+
+
+class _Both(Generic[P, R]):
+    """Something to call and wait for; `.aio` is the same for async code."""
+
+    def __init__(self, work: Callable[..., R]) -> None:
+        self._work = work
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._work(*args, **kwargs)
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        import asyncio
+        from functools import partial
+
+        return await asyncio.get_running_loop().run_in_executor(None, partial(self._work, *args, **kwargs))
+
+
+class _Remote(Generic[P, R]):
+    """What can be called on the platform. Subclasses say which function that is."""
+
+    def _function_id(self) -> str:
+        raise NotImplementedError
+
+    def _request(self, args: Iterable[Any], kwargs: Dict[str, Any]) -> Dict[str, Any]:
+        return {"args": list(args), "kwargs": kwargs}
+
+    def _known(self) -> Dict[str, Any]:
+        """Where exception classes of the user's own are looked for."""
+        return {}
+
+    @property
+    def remote(self) -> _Both[P, R]:
+        """Calls it in a container and gives its result, or raises what it raised."""
+        return _Both(self._invoke)
+
+    @property
+    def spawn(self) -> _Both[P, FunctionCall[R]]:
+        """Calls it in a container and does not wait."""
+        return _Both(self._spawn)
+
+    def map(
+        self,
+        *iterables: Iterable[Any],
+        kwargs: Dict[str, Any] = {},
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+    ) -> Iterator[R]:
+        """Calls it once for each item, in as many containers as it may have, and gives the results as they come; in
+        the order of the inputs unless `order_outputs=False`. Inputs are taken from `iterables` as there is room for
+        them. The first failure is raised and cancels the rest, unless `return_exceptions=True` makes it a result."""
+        return self.starmap(
+            zip(*iterables), kwargs=kwargs, order_outputs=order_outputs, return_exceptions=return_exceptions
+        )
+
+    def starmap(
+        self,
+        arguments: Iterable[Iterable[Any]],
+        *,
+        kwargs: Dict[str, Any] = {},
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+    ) -> Iterator[R]:
+        """As `map`, for arguments that are tuples already."""
+        from ._map import run_map
+
+        requests = (self._request(each, kwargs) for each in arguments)
+        return run_map(self._function_id(), requests, order_outputs, return_exceptions, self._known())
+
+    def for_each(
+        self, *iterables: Iterable[Any], kwargs: Dict[str, Any] = {}, ignore_exceptions: bool = False
+    ) -> None:
+        """As `map`, where results are not wanted."""
+        for _ in self.map(*iterables, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions):
+            pass
+
+    def _post(self, what: str, args: Any, kwargs: Any) -> Any:
+        from ._client import client, encode, path_of
+
+        try:
+            body = encode(self._request(args, kwargs))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidError("the arguments cannot be sent as JSON: %s" % error) from None
+        return client().post(path_of("/v1/functions/%s/" + what, self._function_id()), body)
+
+    def _invoke(self, *args: Any, **kwargs: Any) -> Any:
+        return _outcome(self._post("invocations", args, kwargs), self._known())
+
+    def _spawn(self, *args: Any, **kwargs: Any) -> Any:
+        return FunctionCall(self._post("spawn", args, kwargs)["call_id"], self._known())
+
+
+class Function(_Remote[P, R]):
+    """A function of an app. Called like any other it runs right here: `f(3)` is `f.local(3)`."""
+
+    def __init__(self, app: App, name: str, raw: Callable[P, R], options: Dict[str, Any]) -> None:
+        update_wrapper(self, raw)
+        self.app = app
+        self.name = name
+        self.options = options
+        self._raw = raw
+        self.__berth_raw__ = raw  # What the worker calls in a container.
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._raw(*args, **kwargs)
+
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs it here, in this process."""
+        return self._raw(*args, **kwargs)
+
+    @staticmethod
+    def from_name(app_name: str, name: str, *, environment: Optional[str] = None) -> NamedFunction:
+        """A function of a deployed app. Looked for when it is first called."""
+        return NamedFunction(app_name, name, environment)
+
+    def _function_id(self) -> str:
+        from ._client import client
+        from ._lookup import find_function
+
+        return find_function(client(), self.app.name, self.name, self.app.environment)["function_id"]
+
+    def _known(self) -> Dict[str, Any]:
+        return getattr(self._raw, "__globals__", {})
+
+    def __repr__(self) -> str:
+        return "<berth.Function %s.%s>" % (self.app.name, self.name)
+
+
+class NamedFunction(_Remote[Any, Any]):
+    """A function of a deployed app, by its name: what `Function.from_name` gives."""
+
+    def __init__(self, app_name: str, name: str, environment: Optional[str]) -> None:
+        self.app_name = app_name
+        self.name = name
+        self.environment = environment
+
+    def _function_id(self) -> str:
+        from ._client import client
+        from ._lookup import find_function
+
+        return find_function(client(), self.app_name, self.name, self.environment)["function_id"]
+
+    def __repr__(self) -> str:
+        return "Function.from_name(%r, %r)" % (self.app_name, self.name)
+
+
+class FunctionCall(Generic[R]):
+    """A call that was spawned."""
+
+    def __init__(self, call_id: str, known: Dict[str, Any] = {}) -> None:
+        self.call_id = call_id
+        self._known = known
+
+    @property
+    def object_id(self) -> str:
+        return self.call_id
+
+    @staticmethod
+    def from_id(call_id: str) -> FunctionCall[Any]:
+        """A call by its id (`fc-…`)."""
+        return FunctionCall(call_id)
+
+    @property
+    def get(self) -> _Both[Any, R]:
+        """`get(timeout=None)` waits for its result, or raises what it raised. After `timeout` seconds it raises
+        `berth.exceptions.TimeoutError`, and the call goes on."""
+        return _Both(self._get)
+
+    @property
+    def cancel(self) -> _Both[Any, None]:
+        """Ends it, also if it runs; a finished call stays as it is."""
+        return _Both(self._cancel)
+
+    def status(self) -> str:
+        """`pending`, `running`, `success`, `failure` or `terminated`."""
+        from ._client import client, path_of
+
+        return client().get(path_of("/v1/function-calls/%s", self.call_id))["status"]
+
+    def _get(self, timeout: Optional[float] = None) -> R:
+        from ._wait import wait_for_call
+
+        found = wait_for_call(self.call_id, timeout)
+        if found is None:
+            raise CallTimeoutError("the call %s has not ended within %s seconds" % (self.call_id, timeout))
+        return _outcome(found, self._known)
+
+    def _cancel(self) -> None:
+        from ._client import client, path_of
+
+        client().post(path_of("/v1/function-calls/%s/cancel", self.call_id))
+
+    def __repr__(self) -> str:
+        return "FunctionCall.from_id(%r)" % self.call_id
+
+
+def gather(*calls: FunctionCall[Any]) -> List[Any]:
+    """The results of several calls, in their order."""
+    return [call.get() for call in calls]
+
+
+def _outcome(found: Dict[str, Any], known: Dict[str, Any]) -> Any:
+    if found["status"] == "success":
+        return found["result"]
+    raise remote_exception(found.get("error"), found["call_id"], known)
+
+
+def add_options(target: Any, decorator: str, **options: Any) -> Any:
+    """Notes on a function or class what `app.function` or `app.cls`, which come above, will read."""
+    if isinstance(target, Function) or hasattr(target, "__berth_class__"):
+        raise InvalidError("@berth.%s goes below @app.function or @app.cls, not above" % decorator)
+    setattr(target, _OPTIONS, {**options_of(target), **options})
+    return target
+
+
+def options_of(target: Any) -> Dict[str, Any]:
+    return vars(target).get(_OPTIONS, {})

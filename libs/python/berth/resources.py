@@ -1,0 +1,82 @@
+"""What a function asks for beside its code."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Optional
+
+from .exceptions import InvalidError
+
+
+class Secret:
+    """Variables that containers get and nobody else reads, by the name that they were stored under."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @classmethod
+    def from_name(cls, name: str) -> "Secret":
+        """A secret of the app's environment."""
+        return cls(name)
+
+    def __repr__(self) -> str:
+        return "Secret.from_name(%r)" % self.name
+
+
+class Retries:
+    """How a failed input is run again: at most `max_retries` times, after `initial_delay` seconds, and after
+    `backoff_coefficient` times as long for each further one, up to `max_delay` seconds."""
+
+    def __init__(
+        self,
+        max_retries: int,
+        *,
+        backoff_coefficient: float = 2.0,
+        initial_delay: float = 1.0,
+        max_delay: float = 60.0,
+    ) -> None:
+        self.max_retries = max_retries
+        self.backoff_coefficient = backoff_coefficient
+        self.initial_delay = initial_delay
+        self.max_delay = max_delay
+
+    def definition(self) -> Dict[str, Any]:
+        delay = {"first": self.initial_delay, "backoff": self.backoff_coefficient, "max": self.max_delay}
+        return {"retries": self.max_retries, "retry_delay": delay}
+
+
+class Cron:
+    """A schedule of five fields, as crontab has them, in a time zone of the tz database."""
+
+    def __init__(self, cron_string: str, timezone: str = "UTC") -> None:
+        self.cron_string = cron_string
+        self.timezone = timezone
+
+    def definition(self) -> Dict[str, Any]:
+        return {"cron": self.cron_string, "timezone": self.timezone}
+
+
+class Period:
+    """A schedule of one call each so much time, from the deployment on."""
+
+    def __init__(
+        self, *, weeks: float = 0, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
+    ) -> None:
+        self.total_seconds = seconds + 60 * (minutes + 60 * (hours + 24 * (days + 7 * weeks)))
+        if self.total_seconds < 1:
+            raise InvalidError("a Period is at least one second: Period(hours=1)")
+
+    def definition(self) -> Dict[str, Any]:
+        return {"period": self.total_seconds}
+
+
+def is_local() -> bool:
+    """Whether this runs outside Berth's containers."""
+    return "BERTH_CONTAINER_ID" not in os.environ
+
+
+def optional(definition: Dict[str, Any], **values: Optional[Any]) -> None:
+    """Puts what was given: the rest takes the platform's defaults."""
+    for name, value in values.items():
+        if value is not None:
+            definition[name] = value
