@@ -92,11 +92,15 @@ class Client:
             if not cursor:
                 return
 
-    def lines(self, path: str, timeout: Optional[float] = None, **query: Any) -> Iterator[Any]:
-        """The documents of a streamed answer, as they come; raises the socket's timeout where none comes for that long."""
-        connection, response = self._send("GET", path, query=query, timeout=timeout)
+    def lines(self, path: str, deadline: Optional[float] = None, **query: Any) -> Iterator[Any]:
+        """The documents of a streamed answer, as they come. `deadline`, as `time.monotonic` counts: when it has passed,
+        `socket.timeout` is raised."""
+        connection, response = self._send("GET", path, query=query, deadline=deadline)
+        line_socket = connection.sock
         try:
             while True:
+                if deadline is not None and line_socket is not None:
+                    line_socket.settimeout(_left(deadline))
                 line = response.readline()
                 if not line:
                     return
@@ -126,7 +130,7 @@ class Client:
         query: Optional[Mapping[str, Any]] = None,
         body: Any = None,
         key: Optional[str] = None,
-        timeout: Optional[float] = None,
+        deadline: Optional[float] = None,
     ) -> Any:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         target = self._base + path + ("?" + urlencode({n: _text(v) for n, v in given.items()}) if given else "")
@@ -145,7 +149,7 @@ class Client:
             try:
                 if connection.sock is None:
                     connection.connect()
-                connection.sock.settimeout(timeout)
+                connection.sock.settimeout(None if deadline is None else _left(deadline))
                 connection.request(method, target, payload, headers)
                 response = connection.getresponse()
                 self._has_answered = True
@@ -157,7 +161,7 @@ class Client:
                     raise error
             except (OSError, http.client.HTTPException) as failure:
                 connection.close()
-                if timeout is not None and isinstance(failure, socket.timeout):
+                if deadline is not None and time.monotonic() >= deadline:
                     raise
                 if is_kept:
                     continue  # It was closed while nobody used it: a new one at once.
@@ -222,6 +226,11 @@ def encode(document: Any) -> bytes:
 def path_of(template: str, *ids: str) -> str:
     """`path_of("/v1/apps/%s", app_id)`, whatever the id holds."""
     return template % tuple(quote(each, safe="") for each in ids)
+
+
+def _left(deadline: float) -> float:
+    """Seconds; never none at all, which a socket takes for "do not wait"."""
+    return max(0.001, deadline - time.monotonic())
 
 
 def _text(value: Any) -> str:

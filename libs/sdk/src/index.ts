@@ -5,4 +5,4 @@ export { BerthApiError } from './http';
 export * from './secrets';
 export type { Inputs, MapOptions, OutputsOptions } from './map';
 export * from './types';
-export { listFiles, type UploadProgress } from './upload';
+export { isSource, listFiles, type UploadProgress } from './upload';

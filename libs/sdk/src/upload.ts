@@ -10,13 +10,26 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 const PARALLEL = 4;
 const HASHES_MAX = 10_000;
 /** Never source: what tools leave behind. */
-const LEFT_OUT = new Set(['node_modules', '__pycache__', '.git', '.venv', '.DS_Store']);
+const LEFT_OUT = new Set([
+  'node_modules',
+  '__pycache__',
+  '.git',
+  '.venv',
+  '.DS_Store',
+  '.berth',
+  '.mypy_cache',
+  '.pytest_cache',
+  '.ruff_cache',
+]);
 
 export interface UploadProgress {
   files: number;
   bytesTotal: number;
   bytesMoved: number;
 }
+
+/** Whether a path below a folder of source is source, too. */
+export const isSource = (path: string): boolean => !path.split(sep).some((part) => LEFT_OUT.has(part));
 
 /** The regular files below `folder` as `/`-separated paths, sorted; symlinks and tools' leftovers are left out. */
 export async function listFiles(folder: string): Promise<string[]> {

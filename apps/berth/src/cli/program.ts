@@ -9,7 +9,9 @@ import { deployWhat, showUpload } from './deploy-app';
 import { findApp, findFunction } from './find';
 import { addFunctionCommands } from './function-commands';
 import { ago, errorLines, phaseLines, printTable } from './output';
+import { addRunCommand } from './run';
 import { addSecretCommands } from './secret';
+import { addServeCommand } from './serve';
 import { collect, withBerth } from './with-berth';
 
 /** The command line. `addPlatform` adds what starts and stops the platform itself. */
@@ -49,6 +51,9 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
         );
       }),
     );
+
+  addRunCommand(program);
+  addServeCommand(program);
 
   program
     .command('invoke')

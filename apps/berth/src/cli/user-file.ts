@@ -86,7 +86,8 @@ function runModule(
           : cause,
       ),
     );
-    const interrupt = () => void child.kill('SIGINT');
+    // At a terminal Ctrl-C reaches it by itself.
+    const interrupt = () => void (process.stdin.isTTY || child.kill('SIGINT'));
     signal?.addEventListener('abort', interrupt, { once: true });
     child.once('close', (code, ended) => {
       signal?.removeEventListener('abort', interrupt);
