@@ -19,8 +19,7 @@ def square(x: int) -> int:
 
 @app.function(cpu=0.2, memory=128, scaledown_window=5)
 def sum_of_squares(n: int, start: int = 0) -> int:
-    calls = [square.spawn(x) for x in range(start, n)]
-    return sum(call.get() for call in calls)
+    return sum(square.map(range(start, n)))
 
 
 @app.function(cpu=0.2, memory=128, scaledown_window=5)

@@ -80,6 +80,7 @@ test('each method says who may call it', () => {
 const OPEN_TO_CONTAINERS = [
   'berth.functions.v1.FunctionsService/CancelFunctionCall',
   'berth.functions.v1.FunctionsService/CloseFunctionCall',
+  'berth.functions.v1.FunctionsService/FindFunctions',
   'berth.functions.v1.FunctionsService/GetApp',
   'berth.functions.v1.FunctionsService/GetFunction',
   'berth.functions.v1.FunctionsService/GetFunctionCall',

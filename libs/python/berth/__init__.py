@@ -18,8 +18,17 @@
 
 from . import exceptions
 from .app import App
+from .decorators import concurrent
 from .functions import Function, FunctionCall, gather
-from .resources import Cron, Period, Retries, Secret, is_local
+from .resources import (
+    Cron,
+    Period,
+    Retries,
+    Secret,
+    current_function_call_id,
+    current_input_id,
+    is_local,
+)
 
 __all__ = [
     "App",
@@ -29,6 +38,9 @@ __all__ = [
     "Period",
     "Retries",
     "Secret",
+    "concurrent",
+    "current_function_call_id",
+    "current_input_id",
     "exceptions",
     "gather",
     "is_local",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional
+import sys
+from typing import Any, Dict, Optional, Tuple
 
 from .exceptions import InvalidError
 
@@ -73,6 +74,21 @@ class Period:
 def is_local() -> bool:
     """Whether this runs outside Berth's containers."""
     return "BERTH_CONTAINER_ID" not in os.environ
+
+
+def current_input_id() -> Optional[str]:
+    """The input that the calling code runs for (`in-…`); None outside one."""
+    return _current_input()[0]
+
+
+def current_function_call_id() -> Optional[str]:
+    """The call that the calling code runs for (`fc-…`); None outside one."""
+    return _current_input()[1]
+
+
+def _current_input() -> Tuple[Optional[str], Optional[str]]:
+    worker = sys.modules.get("berth_worker")
+    return (worker and worker.current_input()) or (None, None)
 
 
 def optional(definition: Dict[str, Any], **values: Optional[Any]) -> None:

@@ -77,6 +77,80 @@ except berth.exceptions.InvalidError as error:
   expect(stdout).toMatch(/here the arguments cannot be sent as JSON: .*set/);
 });
 
+test('a map gives results in order or as they come, in a container as well as here; inputs may never end', async () => {
+  const { stdout, stderr } = await local(`
+import berth, itertools, squares
+square = berth.Function.from_name("squares", "square")
+print(list(square.map(range(5))))
+print(sorted(square.map(range(5), order_outputs=False)))
+print(list(square.starmap([(3,), (4,)])), list(square.map([])), squares.square.for_each([1, 2]))
+print([type(each).__name__ if isinstance(each, Exception) else each for each in squares.square.map([12, 13, 14], return_exceptions=True)])
+try:
+    list(squares.square.map([1, 13, 2]))
+except squares.NoSquare as error:
+    print("stopped", error)
+endless = square.map(itertools.count())
+print([next(endless) for _ in range(3)])
+endless.close()
+def broken():
+    yield 1
+    raise KeyError("of the inputs")
+try:
+    print(list(square.map(broken())))
+except KeyError as error:
+    print("inputs", error)
+try:
+    list(square.map([1, {2}]))
+except berth.exceptions.InvalidError as error:
+    print(error)
+`);
+  expect(stdout + stderr).toBe(
+    [
+      '[0, 1, 4, 9, 16]',
+      '[0, 1, 4, 9, 16]',
+      '[9, 16] [] None',
+      "[144, 'NoSquare', 196]",
+      'stopped 13 brings bad luck',
+      '[0, 1, 4]',
+      "inputs 'of the inputs'",
+      'input 1 cannot be sent as JSON: Object of type set is not JSON serializable',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('a map within a map: containers call containers, and know what they run for', async () => {
+  writeFileSync(
+    join(folder, 'nested.py'),
+    `
+import berth, time
+app = berth.App("nested")
+
+@app.function(cpu=0.2, memory=128, max_containers=4, scaledown_window=5)
+@berth.concurrent(max_inputs=8)
+def leaf(x):
+    time.sleep(0.2)
+    return x
+
+@app.function(cpu=0.2, memory=128, max_containers=3, scaledown_window=5)
+def branch(n):
+    return sum(leaf.map(range(n)))
+
+@app.function(cpu=0.2, memory=128, scaledown_window=5)
+async def tree(n):
+    return {"sum": sum(branch.map([n] * 3)), "call": berth.current_function_call_id(), "input": berth.current_input_id()}
+`,
+  );
+  expect((await platform.cli('deploy', join(folder, 'nested.py'))).code).toBe(0);
+  const { stdout, stderr } = await local(`
+import berth
+call = berth.Function.from_name("nested", "tree").spawn(8)
+found = call.get()
+print(found["sum"], found["call"] == call.object_id, found["input"][:3], berth.current_input_id())
+`);
+  expect(stdout + stderr).toBe('84 True in- None\n');
+});
+
 test('a wait that is over leaves the call, which can then be cancelled', async () => {
   writeFileSync(
     join(folder, 'slow.py'),
