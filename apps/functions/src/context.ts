@@ -1,5 +1,6 @@
 import { SchedulerServiceService } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
+import { VolumeServiceService } from '@berth/contracts/sync/v1/volume';
 import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
 import { openDatabase, type Database } from '@berth/database';
@@ -24,6 +25,7 @@ export interface Context extends AsyncDisposable {
   workspaces: ClientOf<typeof WorkspaceServiceService>;
   secrets: ClientOf<typeof SecretServiceService>;
   sync: ClientOf<typeof SyncServiceService>;
+  volumes: ClientOf<typeof VolumeServiceService>;
   scheduler: Scheduler;
   waiting: WaitingCallers;
   lines: RunnerLines;
@@ -48,8 +50,9 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   const workspaces = connect(WorkspaceServiceService, config.workspaceAddress, tokens);
   const secrets = connect(SecretServiceService, config.workspaceAddress, tokens);
   const sync = connect(SyncServiceService, config.syncAddress, tokens);
+  const volumes = connect(VolumeServiceService, config.syncAddress, tokens);
   const scheduler = connect(SchedulerServiceService, config.schedulerAddress, tokens);
-  for (const client of [workspaces, secrets, sync, scheduler]) stack.defer(() => client.close());
+  for (const client of [workspaces, secrets, sync, volumes, scheduler]) stack.defer(() => client.close());
   const relay = createRelay(db, bus, schema.schema, log);
   stack.defer(() => relay.stop());
   const waiting = new WaitingCallers(db, bus, log);
@@ -64,6 +67,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
     workspaces,
     secrets,
     sync,
+    volumes,
     scheduler,
     waiting,
     lines,

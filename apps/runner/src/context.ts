@@ -5,6 +5,7 @@ import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions
 import { IdentityServiceService } from '@berth/contracts/identity/v1/identity';
 import { SchedulerServiceService, type RegisterNodeRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
+import { VolumeServiceService } from '@berth/contracts/sync/v1/volume';
 import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { openEngine, PROCESS_ENGINE_WARNING, type ContainerEngine } from '@berth/container-engine';
 import { openBus } from '@berth/events';
@@ -27,6 +28,8 @@ import { findCards } from './node/find-cards';
 import { openNodeFile, type NodeFile } from './node/node-file';
 import { openInputQueue } from './queue/input-queue';
 import { UsageBook } from './usage/usage-book';
+import { volumeClient } from './volumes/volume-client';
+import { openVolumes } from './volumes/volumes';
 
 export interface Context extends AsyncDisposable {
   node: NodeFile;
@@ -46,6 +49,8 @@ const REGISTER_WAIT_MS = 1000;
 const STOP_GRACE_MS = 2500;
 const SETTLE_MS = 1500;
 const MIB = 1024 * 1024;
+/** Who containers are: nobody. */
+const CONTAINER_USER = { uid: 65534, gid: 65534 };
 
 export async function createContext({ config: service, env, log, tokens }: Base): Promise<Context> {
   const config = readRunnerConfig(env, service.dataDir);
@@ -92,6 +97,18 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       it.close(),
     );
     const sync = opened(connect(SyncServiceService, config.syncAddress, tokens), (it) => it.close());
+    const volumeService = opened(connect(VolumeServiceService, config.syncAddress, tokens), (it) =>
+      it.close(),
+    );
+    const volumes = opened(
+      await openVolumes({
+        folder: join(folder, 'volumes'),
+        client: volumeClient({ sync, volumes: volumeService }),
+        owner: engine.isolated && process.getuid?.() === 0 ? CONTAINER_USER : undefined,
+        log,
+      }),
+      (it) => it.close(),
+    );
     const secrets = opened(connect(SecretServiceService, config.workspaceAddress, tokens), (it) =>
       it.close(),
     );
@@ -110,6 +127,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
         engine,
         sources: await openSources(join(folder, 'sources'), sync, log),
         secrets: openSecrets(secrets),
+        volumes,
         runFolders: await openRunFolders(folder, node.owner),
         workerFiles: await placeWorkerFiles(folder),
         queue,
@@ -167,6 +185,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       engine,
       containers,
       async begin() {
+        volumes.begin();
         registration.start();
         await registration.settled(REGISTER_WAIT_MS);
       },

@@ -111,6 +111,7 @@ beforeEach(async () => {
         hold: () => (sourcesHeld++, { folder: Promise.resolve(source), release: () => sourcesHeld-- }),
       },
       secrets: { of: async () => ({}) },
+      volumes: { open: async () => ({ mounts: [], env: {}, user: undefined, begin: () => undefined, end: async () => undefined }) } as never,
       runFolders: await openRunFolders(folder, node.owner),
       workerFiles: await placeWorkerFiles(folder),
       queue: { openSlot } as never,

@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import { readConfig } from '@berth/service-kit';
+import { addressOf, readConfig } from '@berth/service-kit';
 
 export interface Config {
   postgresUrl: string;
+  workspaceAddress: string;
 }
 
 export function readSyncConfig(env: NodeJS.ProcessEnv): Config {
@@ -10,5 +11,8 @@ export function readSyncConfig(env: NodeJS.ProcessEnv): Config {
     z.object({ BERTH_SYNC_POSTGRES_URL: z.url('must be postgres://user:password@host:port/database') }),
     env,
   );
-  return { postgresUrl: values.BERTH_SYNC_POSTGRES_URL };
+  return {
+    postgresUrl: values.BERTH_SYNC_POSTGRES_URL,
+    workspaceAddress: addressOf('workspace', env),
+  };
 }

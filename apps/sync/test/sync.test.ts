@@ -30,9 +30,9 @@ const aCaller = async () => {
 const chunkPath = (workspaceId: string, hash: string) =>
   join(bed.dataDir, 'sync', 'chunks', workspaceId, hash.slice(0, 2), hash);
 const put = (content: Buffer, caller: CallContext, hash = hashOf(content)) =>
-  gateway.putChunk({ hash, content }, { for: caller });
+  gateway.putChunk({ hash, content, workspaceId: '' }, { for: caller });
 const missing = async (hashes: string[], caller: CallContext) =>
-  (await gateway.findMissingChunks({ hashes }, { for: caller })).missing;
+  (await gateway.findMissingChunks({ hashes, workspaceId: '' }, { for: caller })).missing;
 const fromFiles = async (files: Record<string, string>, caller: CallContext) =>
   (await gateway.createTreeFromFiles({ files }, { for: caller })).tree!;
 const fromEntries = async (entries: Partial<TreeEntry>[], caller: CallContext) =>

@@ -20,6 +20,7 @@ import type {
   WhoAmI,
 } from './types';
 import { uploadFolder, type UploadProgress } from './upload';
+import { Volumes } from './volumes';
 
 export interface CallOptions {
   /** A repeat with the same key joins the call that the first one made. */
@@ -46,10 +47,12 @@ export interface DeployedFunction {
 export class Berth {
   readonly http: Http;
   readonly secrets: Secrets;
+  readonly volumes: Volumes;
 
   constructor(credentials: Credentials = findCredentials()) {
     this.http = new Http(credentials);
     this.secrets = new Secrets(this.http);
+    this.volumes = new Volumes(this.http);
   }
 
   /** Calls a function and gives its result; throws FunctionFailed with the user's own traceback. */

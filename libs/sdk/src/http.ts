@@ -68,6 +68,11 @@ export class Http {
     return response.status === 204 ? (undefined as T) : ((await response.json()) as T);
   }
 
+  /** The bytes of an answer as they come; throws where they end before they should. */
+  async bytes(path: string, options: RequestOptions = {}): Promise<AsyncIterable<Uint8Array>> {
+    return (await this.send('GET', path, options)).body as unknown as AsyncIterable<Uint8Array>;
+  }
+
   /** The documents of an `application/x-ndjson` answer as they come. */
   async *lines<T extends object>(path: string, options: RequestOptions = {}): AsyncGenerator<T> {
     const response = await this.send('GET', path, options);

@@ -6,3 +6,4 @@ export * from './secrets';
 export type { Inputs, MapOptions, OutputsOptions } from './map';
 export * from './types';
 export { isSource, listFiles, type UploadProgress } from './upload';
+export * from './volumes';

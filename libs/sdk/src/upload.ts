@@ -64,10 +64,22 @@ export async function uploadFolder(
   folder: string,
   onProgress?: (progress: UploadProgress) => void,
 ): Promise<Tree> {
+  const paths = await listFiles(folder);
+  if (paths.length === 0) throw new Error(`${folder} holds no files to upload.`);
+  const files = paths.map((path) => ({ path, file: join(folder, path) }));
+  const entries = await moveFiles(http, files, onProgress);
+  return http.json<Tree>('POST', '/v1/trees', { body: { entries } });
+}
+
+/** Moves the chunks of files that the workspace lacks, and gives the files as entries of a tree or a volume. */
+export async function moveFiles(
+  http: Http,
+  files: readonly { path: string; file: string }[],
+  onProgress?: (progress: UploadProgress) => void,
+): Promise<TreeEntry[]> {
   const entries: TreeEntry[] = [];
   const pieces = new Map<string, Piece>();
-  for (const path of await listFiles(folder)) {
-    const file = join(folder, path);
+  for (const { path, file } of files) {
     const { mode } = await stat(file);
     const entry = { path, executable: (mode & 0o100) !== 0, size: 0, chunks: [] as string[] };
     for await (const piece of piecesOf(file)) {
@@ -77,7 +89,6 @@ export async function uploadFolder(
     }
     entries.push(entry);
   }
-  if (entries.length === 0) throw new Error(`${folder} holds no files to upload.`);
 
   const hashes = [...pieces.keys()];
   const missing: Piece[] = [];
@@ -107,5 +118,5 @@ export async function uploadFolder(
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, move));
-  return http.json<Tree>('POST', '/v1/trees', { body: { entries } });
+  return entries;
 }

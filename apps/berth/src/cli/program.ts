@@ -12,6 +12,7 @@ import { ago, errorLines, phaseLines, printTable } from './output';
 import { addRunCommand } from './run';
 import { addSecretCommands } from './secret';
 import { addServeCommand } from './serve';
+import { addVolumeCommands } from './volume';
 import { collect, withBerth } from './with-berth';
 
 /** The command line. `addPlatform` adds what starts and stops the platform itself. */
@@ -170,6 +171,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
   addCallCommands(program);
 
   addSecretCommands(program, withBerth);
+  addVolumeCommands(program, withBerth);
 
   program
     .command('whoami')

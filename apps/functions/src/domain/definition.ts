@@ -195,17 +195,20 @@ function checkSecrets(names: readonly string[]): string[] {
 }
 
 /** Outside of what the platform itself mounts. */
-const VOLUME_PATH = /^(?!\/berth(\/|$))(\/(?!\.{1,2}(\/|$))[^/\0:]+)+$/;
+const VOLUME_PATH = /^(?!\/(berth|proc|sys|dev)(\/|$))(\/(?!\.{1,2}(\/|$))[^/\0:]+)+$/;
 const VOLUMES_MAX = 32;
 
 function checkVolumes(volumes: Readonly<Record<string, string>>): Record<string, string> {
   const paths = Object.keys(volumes);
   if (paths.length > VOLUMES_MAX) throw refuse('volumes', `names more than ${VOLUMES_MAX} volumes`);
   for (const path of paths) {
-    if (!VOLUME_PATH.test(path)) throw refuse('volumes', 'has a path that is not absolute, such as /data');
+    if (!VOLUME_PATH.test(path)) throw refuse('volumes', 'has a path that is not absolute, such as /data, or is the system’s own');
     if (!NAME.test(volumes[path]!)) throw refuse('volumes', 'has a name that no volume can have');
     if (paths.some((other) => other.startsWith(`${path}/`))) {
       throw refuse('volumes', 'has a path inside another volume');
+    }
+    if (paths.some((other) => other !== path && volumes[other] === volumes[path])) {
+      throw refuse('volumes', `names ${volumes[path]} at two paths: one container has a volume once`);
     }
   }
   return { ...volumes };

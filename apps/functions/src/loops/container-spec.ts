@@ -26,4 +26,5 @@ export const specOf = ({ definition, ...version }: VersionInApp): ContainerSpec 
       : undefined,
     secrets: definition.secrets,
     environment: version.environment,
+    volumes: definition.volumes,
   });

@@ -11,7 +11,7 @@ import { functionToProto } from './to-proto';
 
 /** Makes a function, version 1. Honours Idempotency-Key. */
 export const createFunction =
-  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'autoscaler'>) =>
+  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler'>) =>
   async (request: CreateFunctionRequest, call: CallContext): Promise<CreateFunctionResponse> => {
     const { db, autoscaler } = context;
     const workspaceId = workspaceOf(call);

@@ -5,6 +5,7 @@ import type { Context } from '../context';
 import { checkModule, checkSourceSize, completeDefinition, type Definition } from '../domain/definition';
 import { checkImageExists } from './check-image';
 import { checkSecretsExist } from './check-secrets';
+import { checkVolumesExist } from './check-volumes';
 import { runtimeFromProto, webKindFromProto } from './to-proto';
 
 /**
@@ -12,7 +13,7 @@ import { runtimeFromProto, webKindFromProto } from './to-proto';
  * there. Errors: `invalid`, `not_found`.
  */
 export async function readDefinition(
-  context: Pick<Context, 'db' | 'sync' | 'secrets'>,
+  context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes'>,
   request: FunctionDefinition,
   environment: string,
   call: CallContext,
@@ -49,6 +50,7 @@ export async function readDefinition(
     },
   });
   await checkSecretsExist(context, definition.secrets, environment, call);
+  await checkVolumesExist(context, definition.volumes, environment, call);
   await checkImageExists(context, definition.image, call);
   return { definition, source: await findSource(context.sync, request, definition, call) };
 }

@@ -14,7 +14,7 @@ import { functionToProto } from './to-proto';
  * its containers stay warm. Honours Idempotency-Key.
  */
 export const updateFunction =
-  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'autoscaler'>) =>
+  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler'>) =>
   async (request: UpdateFunctionRequest, call: CallContext): Promise<UpdateFunctionResponse> => {
     const { db, autoscaler } = context;
     const workspaceId = workspaceOf(call);

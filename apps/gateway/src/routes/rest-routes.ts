@@ -19,6 +19,7 @@ import { publicError, type Peers } from '../peers/peers';
 import type { PublicMethod } from '../public-methods';
 import { compileAnswer, compileLine } from './answer';
 import { compileBind, type Bind } from './bind';
+import { rawFieldOf, rawStreamRoute } from './raw-stream';
 
 export interface RestContext {
   peers: Peers;
@@ -50,7 +51,7 @@ export function addRestRoutes(
       exposeHeadRoute: method.route.verb === 'GET' && !method.streams,
       // Before the body is read: a stranger sends no 16 MiB.
       ...(method.anonymous ? {} : { onRequest: (request) => authenticate(request, context) }),
-      handler: inSpan(method, method.streams ? streamRoute(method, context) : unaryRoute(method, context)),
+      handler: inSpan(method, handlerOf(method, context)),
     });
   }
 }
@@ -61,6 +62,12 @@ async function authenticate(request: FastifyRequest, { sessions }: RestContext):
 }
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
+
+function handlerOf(method: PublicMethod, context: RestContext): Handler {
+  if (!method.streams) return unaryRoute(method, context);
+  const rawField = rawFieldOf(method);
+  return rawField === undefined ? streamRoute(method, context) : rawStreamRoute(method, rawField, context);
+}
 
 function unaryRoute(method: PublicMethod, context: RestContext): Handler {
   const bind = compileBind(method);
@@ -160,7 +167,7 @@ const header = (request: FastifyRequest, name: string): string | undefined => {
   return Array.isArray(value) ? value.join(', ') : value;
 };
 
-function callerOf(request: FastifyRequest, signal: AbortSignal): Caller {
+export function callerOf(request: FastifyRequest, signal: AbortSignal): Caller {
   return {
     credential: request.credential,
     requestId: request.id,
@@ -170,7 +177,7 @@ function callerOf(request: FastifyRequest, signal: AbortSignal): Caller {
   };
 }
 
-function restRequest(request: FastifyRequest): Parameters<Bind>[0] {
+export function restRequest(request: FastifyRequest): Parameters<Bind>[0] {
   const { url } = request.raw;
   const mark = url!.indexOf('?');
   return {

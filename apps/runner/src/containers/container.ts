@@ -50,6 +50,7 @@ import type { Line } from '../line/line';
 import { coldStartSeconds, containersGauge } from '../metrics';
 import type { InputQueue } from '../queue/input-queue';
 import type { UsageBook } from '../usage/usage-book';
+import type { ContainerVolumes, Volumes } from '../volumes/volumes';
 import { runBatchSlot } from './batch';
 import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
@@ -63,6 +64,7 @@ export interface ContainerTools {
   engine: ContainerEngine;
   sources: Sources;
   secrets: Secrets;
+  volumes: Volumes;
   runFolders: RunFolders;
   /** The folder with the worker's files, as the engine sees it. */
   workerFiles: string;
@@ -143,6 +145,7 @@ export class Container {
   #following: Promise<void> | undefined;
   /** Steps that may be under way when the container is overtaken: clearing up waits for them. */
   #listening: Promise<{ server: WorkerServer; runFolder: string }> | undefined;
+  #volumes: Promise<ContainerVolumes> | undefined;
   #creating: Promise<string> | undefined;
   #starting: Promise<void> | undefined;
 
@@ -231,18 +234,20 @@ export class Container {
     );
     this.#pulling.signal.addEventListener('abort', () => slots.forEach((slot) => void slot.close()));
     this.#listening = this.#listen();
-    const [source, secretEnv, { server, runFolder }] = await this.#unlessOvertaken(
-      Promise.all([this.#source(), this.#secretEnv(), this.#listening]),
+    this.#volumes = this.#openVolumes();
+    const [source, secretEnv, volumes, { server, runFolder }] = await this.#unlessOvertaken(
+      Promise.all([this.#source(), this.#secretEnv(), this.#volumes, this.#listening]),
     );
     const runtime = RUNTIMES[spec.runtime] ?? 'python';
     const mounts: Mount[] = [
       { source: tools.workerFiles, target: WORKER_FOLDER_INSIDE, readOnly: true },
       { source, target: SOURCE_INSIDE, readOnly: true },
       { source: runFolder, target: RUN_INSIDE, readOnly: true },
+      ...volumes.mounts,
     ];
     const sourceAt = this.#phase('image', this.beganAt);
 
-    this.#creating = this.#create(runtime, mounts);
+    this.#creating = this.#create(runtime, mounts, volumes);
     const id = await this.#unlessOvertaken(this.#creating);
     const createdAt = this.#phase('create', this.#imageAt ?? sourceAt);
 
@@ -280,6 +285,7 @@ export class Container {
     }
     const readyAt = this.#phase('init', helloAt);
 
+    volumes.begin();
     this.#isReady = true;
     const context: SlotContext = {
       ...tools,
@@ -382,6 +388,22 @@ export class Container {
     }
   }
 
+  async #openVolumes(): Promise<ContainerVolumes> {
+    const say = (text: string) => this.#logs.print('stderr', Buffer.from(text), '');
+    try {
+      return await this.tools.volumes.open(this.containerId, this.spec, say);
+    } catch (error) {
+      const isUsers = error instanceof BerthError && ['not_found', 'data_loss'].includes(error.kind);
+      const level = isUsers ? 'info' : 'error';
+      this.#log[level]({ err: error, volumes: this.spec.volumes }, 'the volumes of a container could not be had');
+      throw new StartFailed({
+        type: isUsers ? 'init_failed' : 'infrastructure',
+        message: `The function's volumes could not be had: ${(error as Error).message}`,
+        traceback: undefined,
+      });
+    }
+  }
+
   async #listen(): Promise<{ server: WorkerServer; runFolder: string }> {
     const runFolder = await this.tools.runFolders.make(this.containerId);
     const opening = this.#openApi(runFolder);
@@ -404,7 +426,7 @@ export class Container {
   }
 
   /** An image is looked for only where the engine misses it: mostly it is there. */
-  async #create(runtime: Runtime, mounts: Mount[]): Promise<string> {
+  async #create(runtime: Runtime, mounts: Mount[], volumes: ContainerVolumes): Promise<string> {
     const { engine } = this.tools;
     const image = this.spec.image || defaultImage(runtime);
     const create = async () => {
@@ -414,6 +436,7 @@ export class Container {
         command: workerCommand(runtime),
         env: {
           ...this.spec.env,
+          ...volumes.env,
           BERTH_SOCKET: `${RUN_INSIDE}/${SOCKET_NAME}`,
           BERTH_RUN_TOKEN: this.#token,
           BERTH_API_SOCKET: `${RUN_INSIDE}/${API_SOCKET_NAME}`,
@@ -437,6 +460,7 @@ export class Container {
           simulated,
         })),
         network: 'bridge',
+        ...(volumes.user ? { user: volumes.user } : {}),
       });
       return this.#engineId;
     };
@@ -529,6 +553,10 @@ export class Container {
     if (isGone) {
       usage.close(this.containerId, new Date());
       this.#held?.release();
+      await this.#volumes?.then(
+        (volumes) => volumes.end(this.#leaving.signal),
+        () => undefined,
+      );
     }
     await this.#logs.end();
     await runFolders

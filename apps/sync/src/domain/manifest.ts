@@ -25,10 +25,14 @@ export const TREE_BYTES_MAX = 64 * 1024 ** 3;
  * The entries as a manifest. What chunks hold is checked elsewhere (`checkSizes`): here only what entries say.
  * Errors: `invalid` with `field`.
  */
-export function toManifest(entries: readonly ManifestEntry[], field: string): ManifestEntry[] {
+export function toManifest(
+  entries: readonly ManifestEntry[],
+  field: string,
+  max = { entries: ENTRIES_MAX, bytes: TREE_BYTES_MAX },
+): ManifestEntry[] {
   const refuse = (why: string) => new BerthError('invalid', `${field}: ${why}`, { field });
-  if (entries.length > ENTRIES_MAX) {
-    throw refuse(`there are more than ${ENTRIES_MAX} files: make several trees.`);
+  if (entries.length > max.entries) {
+    throw refuse(`there are more than ${max.entries} files: give them in several parts.`);
   }
   let bytes = 0;
   for (const { path, size, chunks } of entries) {
@@ -43,7 +47,7 @@ export function toManifest(entries: readonly ManifestEntry[], field: string): Ma
     for (const hash of chunks) checkHash(hash, field);
     bytes += size;
   }
-  if (bytes > TREE_BYTES_MAX) throw refuse(`the files are larger than ${TREE_BYTES_MAX} bytes together.`);
+  if (bytes > max.bytes) throw refuse(`the files are larger than ${max.bytes} bytes together.`);
 
   const sorted = entries
     .map(({ path, executable, size, chunks }) => ({
