@@ -25,7 +25,28 @@ export interface Config {
   memoryMib: number | undefined;
   /** Models of cards that are not there and stand in for ones that are. */
   simulatedGpus: string[];
+  builds: {
+    /** A file with the certificates that downloads are checked against. */
+    certificatesFile: string | undefined;
+    pipIndexUrl: string | undefined;
+    npmRegistryUrl: string | undefined;
+    /** By name, as commands read them. */
+    proxies: Record<string, string>;
+    /** Of one build; undefined: as much as a node of this size can spare. */
+    memoryMib: number | undefined;
+    cpus: number | undefined;
+    /** What images that are not in use may take together. */
+    keptGib: number;
+  };
 }
+
+/** Anybody who uses the image can read it there. */
+const openUrl = z
+  .url('must be https://host/path')
+  .refine((text) => !new URL(text).password, 'must not have a password: it would stay in images')
+  .optional();
+
+const PROXIES = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'] as const;
 
 export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Config {
   const values = readConfig(
@@ -38,6 +59,13 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
       BERTH_NODE_NAME: z.string().min(1).max(255).default(hostname()),
       BERTH_NODE_CPUS: z.coerce.number('must be a number of cores').min(0.1).max(4096).optional(),
       BERTH_NODE_MEMORY_MIB: z.coerce.number('must be a number of MiB').int().min(64).optional(),
+      BERTH_BUILD_CA_FILE: z.string().optional(),
+      NODE_EXTRA_CA_CERTS: z.string().optional(),
+      BERTH_BUILD_PIP_INDEX_URL: openUrl,
+      BERTH_BUILD_NPM_REGISTRY_URL: openUrl,
+      BERTH_BUILD_MEMORY_MIB: z.coerce.number('must be a number of MiB').int().min(64).optional(),
+      BERTH_BUILD_CPUS: z.coerce.number('must be a number of cores').min(0.1).max(4096).optional(),
+      BERTH_IMAGES_GIB: z.coerce.number('must be a number of GiB').min(0).default(50),
       BERTH_SIMULATED_GPUS: z
         .string()
         .default('')
@@ -66,5 +94,15 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
     cpus: values.BERTH_NODE_CPUS,
     memoryMib: values.BERTH_NODE_MEMORY_MIB,
     simulatedGpus: values.BERTH_SIMULATED_GPUS,
+    builds: {
+      // What this process itself needs to reach anything, builds need, too.
+      certificatesFile: values.BERTH_BUILD_CA_FILE || values.NODE_EXTRA_CA_CERTS || undefined,
+      pipIndexUrl: values.BERTH_BUILD_PIP_INDEX_URL,
+      npmRegistryUrl: values.BERTH_BUILD_NPM_REGISTRY_URL,
+      proxies: Object.fromEntries(PROXIES.flatMap((name) => (env[name] ? [[name, env[name]]] : []))),
+      memoryMib: values.BERTH_BUILD_MEMORY_MIB,
+      cpus: values.BERTH_BUILD_CPUS,
+      keptGib: values.BERTH_IMAGES_GIB,
+    },
   };
 }

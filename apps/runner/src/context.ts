@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions';
 import { IdentityServiceService } from '@berth/contracts/identity/v1/identity';
+import { ImagesServiceService } from '@berth/contracts/functions/v1/images';
 import { SchedulerServiceService, type RegisterNodeRequest } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
 import { VolumeServiceService } from '@berth/contracts/sync/v1/volume';
@@ -21,6 +22,8 @@ import { openSecrets } from './containers/secrets';
 import { openSources } from './containers/sources';
 import { placeWorkerFiles } from './containers/worker-files';
 import { simulatedCards } from './domain/gpu';
+import { Builder } from './images/builder';
+import { buildSettings, openNodeImages } from './images/open';
 import { Line } from './line/line';
 import { Reconciler } from './loops/reconcile';
 import { Registration } from './loops/registration';
@@ -122,10 +125,22 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       dispose,
     );
     const reporter = opened(new Reporter(scheduler, itself, log), (it) => it.close(SETTLE_MS));
+    const images = opened(connect(ImagesServiceService, config.functionsAddress, tokens), (it) => it.close());
+    const sources = await openSources(join(folder, 'sources'), sync, log);
+    const nodeImages = opened(
+      await openNodeImages(
+        { engine, sources, images, secrets, log },
+        join(folder, 'images'),
+        buildSettings(config.builds, description),
+      ),
+      (it) => it.close(),
+    );
+    const builder = opened(new Builder(images, nodeImages, bus, log), (it) => it.stop());
     const containers: Containers = new Containers(
       {
         engine,
-        sources: await openSources(join(folder, 'sources'), sync, log),
+        sources,
+        images: nodeImages,
         secrets: openSecrets(secrets),
         volumes,
         runFolders: await openRunFolders(folder, node.owner),
@@ -169,13 +184,14 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       log.info({ nodeId, engine: engine.kind, cards: cards.length }, 'this node is registered');
       line.attach(nodeId, incarnation);
       reconciler.start(nodeId);
+      if (engine.kind !== 'process') builder.start(nodeId);
     };
     const registration = new Registration(scheduler, describe, onRegistered, log);
     const reconciler = new Reconciler(scheduler, bus, containers, itself, () => registration.register(), log);
 
     let ending: Promise<void> | undefined;
     const end = async () => {
-      await Promise.all([registration.stop(), reconciler.stop()]);
+      await Promise.all([registration.stop(), reconciler.stop(), builder.stop()]);
       await containers.endAll(STOP_GRACE_MS);
       await line.settled(SETTLE_MS);
     };

@@ -112,6 +112,14 @@ beforeEach(async () => {
       },
       secrets: { of: async () => ({}) },
       volumes: { open: async () => ({ mounts: [], env: {}, user: undefined, begin: () => undefined, end: async () => undefined }) } as never,
+      images: {
+        hold: (_, image) => ({
+          reference: image,
+          mayCreate: async () => {},
+          ensure: async () => {},
+          release() {},
+        }),
+      },
       runFolders: await openRunFolders(folder, node.owner),
       workerFiles: await placeWorkerFiles(folder),
       queue: { openSlot } as never,

@@ -23,6 +23,12 @@ export interface ContainerEngine extends AsyncDisposable {
   pull(image: string, options?: PullOptions): Promise<void>;
   /** Builds an image and resolves to its reference, `request.tag`. A failed build leaves no tag behind. */
   build(request: BuildRequest, options?: BuildOptions): Promise<string>;
+  /** What the engine knows of an image, by its name or its id; undefined where it has none. */
+  findImage(image: string): Promise<ImageSummary | undefined>;
+  /** Gives an image a further name, which some other image may have had before. */
+  tagImage(image: string, tag: string): Promise<void>;
+  /** Takes a name away, and with the last one the image. Throws `conflict` while a container uses it. Safe to repeat. */
+  removeImage(image: string): Promise<void>;
 
   /** Makes a container ready to start; resolves to its id. A bad spec throws `invalid` before any effect. */
   create(spec: ContainerSpec): Promise<string>;
@@ -198,7 +204,19 @@ export type ContainerEvent =
   | { kind: 'start' | 'oom'; id: string; name: string; labels: Record<string, string>; time: Date }
   | { kind: 'die'; id: string; name: string; labels: Record<string, string>; time: Date; exitCode: number };
 
+export interface ImageSummary {
+  id: string;
+  /** Its names; none for a layer that only other images have. */
+  tags: string[];
+  /** With all its layers, those that it shares included. */
+  bytes: number;
+  /** Instructions that a build which begins with it would run. */
+  onBuild: string[];
+}
+
 export interface PullOptions {
+  /** For the registry that the image is in. */
+  auth?: { username: string; password: string };
   onProgress?: (line: string) => void;
   signal?: AbortSignal;
 }
@@ -208,12 +226,25 @@ export interface BuildRequest {
   containerfile: string;
   /** A folder whose files `COPY` can name. Default: none. */
   contextDir?: string;
+  /** Further folders, by the names under which `COPY` finds them. */
+  contextFolders?: Readonly<Record<string, string>>;
+  /** Further files, by name. */
+  contextFiles?: Readonly<Record<string, string | Buffer>>;
   tag: string;
   buildArgs?: Readonly<Record<string, string>>;
+  /** Limit of memory and swap together, of each command. Default: none. */
+  memoryBytes?: number;
+  /** Limit in cores, of each command. Default: none. */
+  cpus?: number;
 }
 
 export interface BuildOptions {
-  onLog?: (line: string) => void;
+  /** A line of the engine or of a command. The build waits for it: whoever is slow is not overrun. */
+  onLog?: (line: string) => unknown;
+  /** An instruction begins; `index` counts from 0. */
+  onInstruction?: (index: number, text: string) => unknown;
+  /** A layer is finished, or was found in the cache. It has no name: what a failed build leaves is the caller's to remove. */
+  onLayer?: (id: string) => unknown;
   signal?: AbortSignal;
 }
 
@@ -237,5 +268,20 @@ export class EngineError extends Error {
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.field = options.field;
+  }
+}
+
+/** A build that the engine tried and that did not succeed. */
+export class BuildError extends EngineError {
+  constructor(
+    message: string,
+    /** In the engine's words. */
+    readonly reason: string,
+    /** Of the command that failed, where one did. */
+    readonly exitCode: number | undefined,
+    /** Whether the memory limit killed something in it. */
+    readonly outOfMemory: boolean,
+  ) {
+    super('failed', message);
   }
 }

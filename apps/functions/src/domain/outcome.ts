@@ -20,7 +20,9 @@ export const isTriedAgain = (failures: number, retries: number): boolean => fail
  */
 export const isUsersFault = (error: { type: string } | undefined): boolean =>
   error !== undefined &&
-  ['init_failed', 'startup_timeout', 'container_exited', 'out_of_memory'].includes(error.type);
+  ['init_failed', 'startup_timeout', 'container_exited', 'out_of_memory', 'image_failed'].includes(
+    error.type,
+  );
 
 /** The error of an input that lost its container too often. */
 export const lostTooOften = (): InputError => ({

@@ -7,7 +7,13 @@ import {
   type ImageStep,
 } from '@berth/contracts/functions/v1/images';
 import { BerthError } from '@berth/service-kit';
-import type { GivenImage, GivenStep, ImageDefinition, Step } from '../domain/image-definition';
+import {
+  basesOfImage,
+  type GivenImage,
+  type GivenStep,
+  type ImageDefinition,
+  type Step,
+} from '../domain/image-definition';
 import { BUILD_SECONDS_MAX, type ImageError, type ImageState } from '../domain/image-state';
 import type { ImageRow } from '../store/image-store';
 
@@ -145,4 +151,5 @@ export const buildToProto = (row: ImageRow): ImageBuild => ({
   attempt: row.attempt,
   definition: definitionToProto(row.definition),
   timeoutSeconds: BUILD_SECONDS_MAX,
+  bases: basesOfImage(row.definition),
 });

@@ -39,6 +39,7 @@ import {
   errorOfExit,
   errorOfImage,
   errorOfStartup,
+  errorOfImageBuild,
   type Exit,
   type KillCause,
 } from '../domain/ending';
@@ -52,6 +53,7 @@ import type { InputQueue } from '../queue/input-queue';
 import type { UsageBook } from '../usage/usage-book';
 import type { ContainerVolumes, Volumes } from '../volumes/volumes';
 import { runBatchSlot } from './batch';
+import { ImageBuildFailed, type HeldImage, type NodeImages } from '../images/node-images';
 import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
 import { API_SOCKET_NAME, SOCKET_NAME, type RunFolders } from './run-folders';
@@ -65,6 +67,7 @@ export interface ContainerTools {
   sources: Sources;
   secrets: Secrets;
   volumes: Volumes;
+  images: Pick<NodeImages, 'hold'>;
   runFolders: RunFolders;
   /** The folder with the worker's files, as the engine sees it. */
   workerFiles: string;
@@ -142,6 +145,7 @@ export class Container {
   #server: WorkerServer | undefined;
   #api: ApiSocket | undefined;
   #held: HeldSource | undefined;
+  #heldImage: HeldImage | undefined;
   #following: Promise<void> | undefined;
   /** Steps that may be under way when the container is overtaken: clearing up waits for them. */
   #listening: Promise<{ server: WorkerServer; runFolder: string }> | undefined;
@@ -427,12 +431,15 @@ export class Container {
 
   /** An image is looked for only where the engine misses it: mostly it is there. */
   async #create(runtime: Runtime, mounts: Mount[], volumes: ContainerVolumes): Promise<string> {
-    const { engine } = this.tools;
+    const { engine, images } = this.tools;
     const image = this.spec.image || defaultImage(runtime);
+    const held = images.hold(this.spec.workspaceId, image);
+    this.#heldImage = held;
+    await held.mayCreate();
     const create = async () => {
       this.#engineId = await engine.create({
         name: this.containerId,
-        image,
+        image: held.reference,
         command: workerCommand(runtime),
         env: {
           ...this.spec.env,
@@ -470,8 +477,12 @@ export class Container {
       if (!isMissingImage(error)) throw this.#startFailure(error, runtime);
       if (image.startsWith('berth/')) throw new StartFailed(errorOfImage(image, error.message));
     }
-    await engine.pull(image).catch((error: unknown) => {
-      throw new StartFailed(errorOfImage(image, (error as Error).message));
+    await held.ensure().catch((error: unknown) => {
+      throw new StartFailed(
+        error instanceof ImageBuildFailed
+          ? errorOfImageBuild(image, error.error)
+          : errorOfImage(image, (error as Error).message),
+      );
     });
     this.#imageAt = this.#extendPhase('image');
     return create().catch((error: unknown) => {
@@ -553,6 +564,7 @@ export class Container {
     if (isGone) {
       usage.close(this.containerId, new Date());
       this.#held?.release();
+      this.#heldImage?.release();
       await this.#volumes?.then(
         (volumes) => volumes.end(this.#leaving.signal),
         () => undefined,

@@ -161,3 +161,13 @@ export function errorOfImage(image: string, message: string): InvocationError {
     traceback: undefined,
   };
 }
+
+/** Why an image of the user's own could not be made on this node. Trouble of the platform is worth another try. */
+export const errorOfImageBuild = (
+  imageId: string,
+  { type, message }: { type: string; message: string },
+): InvocationError => ({
+  type: type === 'infrastructure' ? type : 'image_failed',
+  message: `The image ${imageId} could not be made on this node: ${message}`,
+  traceback: undefined,
+});

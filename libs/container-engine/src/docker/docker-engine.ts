@@ -18,13 +18,14 @@ import {
   type EngineDescription,
   type ExecRequest,
   type ExecSession,
+  type ImageSummary,
   type LogChunk,
   type LogOptions,
   type Mount,
   type PullOptions,
 } from '../engine';
 import { checkExec, completeSpec } from '../validate-spec';
-import { buildImage, pullImage } from './docker-images';
+import { buildImage, findImage, pullImage, removeImage, tagImage } from './docker-images';
 import { createBody, OWNER_LABEL, type DockerHost } from './create-body';
 import { toEngineError } from './docker-error';
 import { dockerExec } from './docker-exec';
@@ -145,6 +146,18 @@ class DockerEngine implements ContainerEngine {
 
   build(request: BuildRequest, options: BuildOptions = {}): Promise<string> {
     return buildImage(this.docker, this.host.networkId, request, options);
+  }
+
+  findImage(image: string): Promise<ImageSummary | undefined> {
+    return findImage(this.docker, image);
+  }
+
+  async tagImage(image: string, tag: string): Promise<void> {
+    await tagImage(this.docker, image, tag);
+  }
+
+  async removeImage(image: string): Promise<void> {
+    await removeImage(this.docker, image);
   }
 
   async create(spec: ContainerSpec): Promise<string> {

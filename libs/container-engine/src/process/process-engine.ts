@@ -21,6 +21,7 @@ import {
   type EngineDescription,
   type ExecRequest,
   type ExecSession,
+  type ImageSummary,
   type LogChunk,
   type LogOptions,
   type Mount,
@@ -135,10 +136,19 @@ class ProcessEngine implements ContainerEngine {
   }
 
   async build(): Promise<string> {
-    throw new EngineError(
-      'unsupported',
-      'The process engine cannot build images; install Docker to use them.',
-    );
+    throw noBuilds();
+  }
+
+  async findImage(image: string): Promise<ImageSummary | undefined> {
+    return (await this.hasImage(image)) ? { id: image, tags: [image], bytes: 0, onBuild: [] } : undefined;
+  }
+
+  async tagImage(): Promise<void> {
+    throw noBuilds();
+  }
+
+  async removeImage(): Promise<void> {
+    throw noBuilds();
   }
 
   async create(spec: ContainerSpec): Promise<string> {
@@ -398,6 +408,9 @@ function translateEnv(
 function notFound(id: string): EngineError {
   return new EngineError('not_found', `There is no container ${JSON.stringify(id)}.`);
 }
+
+const noBuilds = () =>
+  new EngineError('unsupported', 'The process engine cannot build images; install Docker to use them.');
 
 function noImages(image: string): EngineError {
   return new EngineError(
