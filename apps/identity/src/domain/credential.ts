@@ -24,6 +24,7 @@ function randomSecret(): string {
 }
 
 export const newTokenSecret = (): string => `as-${randomSecret()}`;
+export const newProxySecret = (): string => `ws-${randomSecret()}`;
 export const newAdminKey = (): string => `bk_live_${randomSecret()}`;
 
 /** What is stored of a secret. */
@@ -43,6 +44,15 @@ export function readCredential(text: string): Presented | undefined {
   return undefined;
 }
 
+const PROXY_TOKEN_ID = /^wk-[0-9A-Za-z]{22}$/;
+const PROXY_TOKEN_SECRET = /^ws-[0-9A-Za-z]{43}$/;
+
+/** A proxy token by its form alone; undefined for what cannot be one. */
+export function readProxyToken(id: string, secret: string): { id: string; hash: Buffer } | undefined {
+  if (!PROXY_TOKEN_ID.test(id) || !PROXY_TOKEN_SECRET.test(secret)) return undefined;
+  return { id, hash: hashSecret(secret) };
+}
+
 /** What is stored of a credential: what decides whether it opens. */
 export interface Stored {
   secret_hash: Buffer;
@@ -54,7 +64,11 @@ export interface Stored {
 const NOBODY: Stored = { secret_hash: Buffer.alloc(32), expires_at: null, revoked_at: null };
 
 /** Whether a credential opens now. One that does not exist takes the same comparison as one with a wrong secret. */
-export function opens<S extends Stored>(stored: S | undefined, presented: Presented, now: Date): stored is S {
+export function opens<S extends Stored>(
+  stored: S | undefined,
+  presented: Pick<Presented, 'hash'>,
+  now: Date,
+): stored is S {
   const { secret_hash, expires_at, revoked_at } = stored ?? NOBODY;
   const same = timingSafeEqual(secret_hash, presented.hash);
   return same && stored !== undefined && revoked_at === null && (expires_at === null || expires_at > now);

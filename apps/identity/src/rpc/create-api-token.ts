@@ -5,7 +5,7 @@ import type { Context } from '../context';
 import { checkTerms } from '../domain/api-token';
 import { insertApiToken, isMember } from '../store/api-token-store';
 import { audit } from '../store/audit';
-import type { Seal } from '../store/seal';
+import { sealedAnswer } from '../store/seal';
 import { apiTokenToProto } from './to-proto';
 
 /** Makes an API token for a member, in a workspace of the same organization. Honours Idempotency-Key. */
@@ -25,7 +25,7 @@ export const createApiToken =
       request: CreateApiTokenRequest.encode(request).finish(),
     };
     return db.transact((tx) =>
-      idempotent(tx, repeat, sealed(seal), async () => {
+      idempotent(tx, repeat, sealedAnswer(seal, CreateApiTokenResponse), async () => {
         if (!(await isMember(tx, organizationId, userId))) {
           throw new BerthError('not_found', 'No such member in this organization: check user_id.', {
             field: 'user_id',
@@ -59,11 +59,3 @@ async function checkWorkspace(
     field: 'workspace_id',
   });
 }
-
-/** The answer as it is kept for a repeat: it holds the secret, so it is sealed. */
-const sealed = (seal: Seal) => ({
-  encode: (response: CreateApiTokenResponse) => ({
-    finish: () => seal.close(CreateApiTokenResponse.encode(response).finish()),
-  }),
-  decode: (bytes: Uint8Array) => CreateApiTokenResponse.decode(seal.open(bytes)),
-});

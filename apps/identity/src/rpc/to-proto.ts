@@ -4,8 +4,10 @@ import {
   type ApiToken as ApiTokenMessage,
   type Principal as PrincipalMessage,
 } from '@berth/contracts/identity/v1/identity';
+import type { ProxyToken as ProxyTokenMessage } from '@berth/contracts/identity/v1/proxy_tokens';
 import { Role as RoleEnum, Scope } from '@berth/contracts/options/v1/options';
 import type { UserPrincipal } from '@berth/service-kit';
+import type { ProxyTokenRow } from '../store/proxy-token-store';
 import type { ApiTokenRow } from '../store/api-token-store';
 
 const ROLE: Record<Role, RoleEnum> = {
@@ -44,6 +46,14 @@ export const apiTokenToProto = (row: ApiTokenRow): ApiTokenMessage => ({
   workspaceId: row.workspace_id,
   userId: row.user_id,
   role: ROLE[row.role],
+  createdAt: row.created_at,
+  expiresAt: row.expires_at ?? undefined,
+  revokedAt: row.revoked_at ?? undefined,
+});
+
+export const proxyTokenToProto = (row: ProxyTokenRow): ProxyTokenMessage => ({
+  tokenId: row.id,
+  name: row.name,
   createdAt: row.created_at,
   expiresAt: row.expires_at ?? undefined,
   revokedAt: row.revoked_at ?? undefined,

@@ -2,7 +2,12 @@ import type { Sql } from '@berth/database';
 import type { CallContext } from '@berth/service-kit';
 
 export type AuditAction =
-  'organization.created' | 'admin_key.created' | 'api_token.created' | 'api_token.revoked';
+  | 'organization.created'
+  | 'admin_key.created'
+  | 'api_token.created'
+  | 'api_token.revoked'
+  | 'proxy_token.created'
+  | 'proxy_token.revoked';
 
 /** Writes down who did what, in the transaction that did it. Ids only: no secret, no name. */
 export async function audit(

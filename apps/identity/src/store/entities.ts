@@ -95,6 +95,36 @@ export class ApiToken {
   revoked_at!: Date | null;
 }
 
+/** Lets web requests in to the gated endpoints of one workspace; speaks for nobody. */
+@Entity('proxy_token')
+@Index('proxy_token_workspace', ['workspace_id', 'id'])
+@Check('proxy_token_secret_hash', 'octet_length(secret_hash) = 32')
+export class ProxyToken {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'proxy_token_pkey' })
+  id!: string;
+
+  @Column({ type: 'bytea' })
+  secret_hash!: Buffer;
+
+  @Column({ type: 'text', collation: 'C' })
+  organization_id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  workspace_id!: string;
+
+  @Column({ type: 'text' })
+  name!: string;
+
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  created_at!: Date;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  expires_at!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  revoked_at!: Date | null;
+}
+
 @Entity('admin_key')
 @Unique('admin_key_secret_hash', ['secret_hash'])
 @ForeignKey(() => Membership, ['organization_id', 'user_id'], ['organization_id', 'user_id'], {
