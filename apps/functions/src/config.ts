@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { addressOf, numberVariable, readConfig } from '@berth/service-kit';
+import type { WebAddress } from './domain/web';
 
 export interface Config {
   postgresUrl: string;
@@ -9,6 +10,7 @@ export interface Config {
   schedulerAddress: string;
   /** How long the client of an ephemeral app may be silent before the app is stopped. */
   ephemeralSilenceSeconds: number;
+  web: WebAddress;
 }
 
 export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
@@ -17,6 +19,12 @@ export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
       BERTH_FUNCTIONS_POSTGRES_URL: z.url('must be postgres://user:password@host:port/database'),
       BERTH_NATS_URL: z.url('must be nats://user:password@host:port'),
       BERTH_EPHEMERAL_SILENCE_SECONDS: numberVariable(60, 1, 86_400),
+      BERTH_PUBLIC_URL: z
+        .url({ protocol: /^https?$/, error: 'must be http://host:port or https://host' })
+        .optional(),
+      BERTH_WEB_DOMAIN: z.hostname('must be a host name, such as run.example.com').optional(),
+      BERTH_HOST: z.string().min(1).default('127.0.0.1'),
+      BERTH_HTTP_PORT: numberVariable(4600, 0, 65535),
     }),
     env,
   );
@@ -27,5 +35,10 @@ export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
     syncAddress: addressOf('sync', env),
     schedulerAddress: addressOf('scheduler', env),
     ephemeralSilenceSeconds: values.BERTH_EPHEMERAL_SILENCE_SECONDS,
+    web: {
+      publicUrl: new URL(values.BERTH_PUBLIC_URL ?? `http://${values.BERTH_HOST}:${values.BERTH_HTTP_PORT}`)
+        .origin,
+      domain: values.BERTH_WEB_DOMAIN?.toLowerCase(),
+    },
   };
 }

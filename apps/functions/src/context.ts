@@ -7,6 +7,7 @@ import { openDatabase, type Database } from '@berth/database';
 import { createRelay, openBus, type Bus, type Relay } from '@berth/events';
 import { connect, type Base, type ClientOf, type Logger } from '@berth/service-kit';
 import { readFunctionsConfig, type Config } from './config';
+import type { WebAddress } from './domain/web';
 import { RunnerLines } from './line/runner-lines';
 import { Autoscaler } from './loops/autoscaler';
 import type { DueLoop } from './loops/due-loop';
@@ -32,6 +33,8 @@ export interface Context extends AsyncDisposable {
   autoscaler: Autoscaler;
   /** Sends inputs that failed on their way again. */
   retries: DueLoop;
+  /** Where web endpoints are reached. */
+  web: WebAddress;
   /** Aborted when the service stops: what waits or streams ends. */
   stopping: AbortController;
 }
@@ -74,6 +77,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
     autoscaler,
     retries: createRetries({ db, relay, autoscaler, log }),
     config,
+    web: config.web,
     stopping: new AbortController(),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };

@@ -1,5 +1,6 @@
 import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions';
 import { ImagesServiceService } from '@berth/contracts/functions/v1/images';
+import { WebFunctionsServiceService } from '@berth/contracts/functions/v1/web';
 import type { Consumption } from '@berth/events';
 import { defineService, implement, type ServiceModule } from '@berth/service-kit';
 import { createContext } from './context';
@@ -12,6 +13,7 @@ import { attachRunner } from './rpc/attach-runner';
 import { cancelFunctionCall } from './rpc/cancel-function-call';
 import { createApp } from './rpc/create-app';
 import { createFunction } from './rpc/create-function';
+import { findWebFunction } from './rpc/find-web-function';
 import { getApp } from './rpc/get-app';
 import { getFunction } from './rpc/get-function';
 import { getFunctionCall } from './rpc/get-function-call';
@@ -25,6 +27,7 @@ import { openFunctionCall } from './rpc/open-function-call';
 import { putFunctionCallInputs } from './rpc/put-function-call-inputs';
 import { closeFunctionCall } from './rpc/close-function-call';
 import { streamFunctionCallOutputs } from './rpc/stream-function-call-outputs';
+import { serveWebRequest } from './rpc/serve-web-request';
 import { spawnFunction } from './rpc/spawn-function';
 import { stopApp } from './rpc/stop-app';
 import { streamLogs } from './rpc/stream-logs';
@@ -102,6 +105,10 @@ export const functions: ServiceModule = defineService(
           renewImageBuild: renewImageBuild(context),
           finishImageBuild: finishImageBuild(context),
           getImageBuild: getImageBuild(context),
+        }),
+        implement(WebFunctionsServiceService, {
+          findWebFunction: findWebFunction(context),
+          serveWebRequest: serveWebRequest(context),
         }),
       ],
       async begin() {

@@ -11,9 +11,26 @@ export interface Config {
   /** Where each service that is asked is dialled. */
   peers: ReadonlyMap<string, string>;
   bodyBytesMax: number;
+  web: WebConfig;
+}
+
+/** Of web endpoints. */
+export interface WebConfig {
+  /** Where runners dial this gateway. */
+  address: string;
+  /** As clients see this gateway; undefined: as it listens. */
+  publicUrl: URL | undefined;
+  /** Set: each endpoint is a host of its own below this one. */
+  domain: string | undefined;
+  bodyBytesMax: number;
+  /** Of one function, at a time. */
+  heldMax: number;
+  /** Of one function. */
+  ratePerSecond: number;
 }
 
 const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
 
 export function readGatewayConfig(env: NodeJS.ProcessEnv, peers: Iterable<string>): Config {
   const values = readConfig(
@@ -24,6 +41,14 @@ export function readGatewayConfig(env: NodeJS.ProcessEnv, peers: Iterable<string
       BERTH_NATS_URL: z.string('must be nats://user:password@host:port').min(1),
       // No more than a gRPC message carries.
       BERTH_BODY_BYTES_MAX: numberVariable(16 * MIB, 1024, 31 * MIB),
+      BERTH_PUBLIC_URL: z
+        .url({ protocol: /^https?$/, error: 'must be http://host:port or https://host' })
+        .optional(),
+      BERTH_WEB_DOMAIN: z.hostname('must be a host name, such as run.example.com').optional(),
+      // It is streamed, never held.
+      BERTH_WEB_BODY_BYTES_MAX: numberVariable(4 * GIB, 1024, Number.MAX_SAFE_INTEGER),
+      BERTH_WEB_HELD_MAX: numberVariable(1000, 1, 100_000),
+      BERTH_WEB_RATE_MAX: numberVariable(1000, 1, 1_000_000),
     }),
     env,
   );
@@ -34,5 +59,13 @@ export function readGatewayConfig(env: NodeJS.ProcessEnv, peers: Iterable<string
     natsUrl: values.BERTH_NATS_URL,
     peers: new Map([...peers].map((name) => [name, addressOf(name, env)])),
     bodyBytesMax: values.BERTH_BODY_BYTES_MAX,
+    web: {
+      address: addressOf('gateway', env),
+      publicUrl: values.BERTH_PUBLIC_URL ? new URL(values.BERTH_PUBLIC_URL) : undefined,
+      domain: values.BERTH_WEB_DOMAIN?.toLowerCase(),
+      bodyBytesMax: values.BERTH_WEB_BODY_BYTES_MAX,
+      heldMax: values.BERTH_WEB_HELD_MAX,
+      ratePerSecond: values.BERTH_WEB_RATE_MAX,
+    },
   };
 }

@@ -4,17 +4,23 @@ import { BerthError, connect, type Base } from '@berth/service-kit';
 import { readGatewayConfig } from './config';
 import { isContainerToken, openContainerTokens } from './credentials/container-tokens';
 import { hearRevocations } from './credentials/revocations';
-import { openSessions, type Session } from './credentials/sessions';
+import { openSessions, type CallerSession } from './credentials/sessions';
 import type { Credential } from './credentials/credential';
 import { openGrpcDoor, type GrpcDoor } from './grpc-door/door';
 import { proxyServices } from './grpc-door/proxy';
 import { openHttpDoor, type HttpDoor } from './http-door';
 import { openPeers, type Peers } from './peers/peers';
 import { publicMethods } from './public-methods';
+import { webBounds } from './web/bounds';
+import { openGate } from './web/gate';
+import { WebSessions } from './web/session';
+import { WebDoor } from './web/web-door';
 
 export interface Context extends AsyncDisposable {
   version: string;
   peers: Peers;
+  /** Web requests that are held. */
+  webSessions: WebSessions;
   /** Opens the public doors. */
   open(): Promise<{ http: HttpDoor; grpc: GrpcDoor }>;
   /** Closes them: health first, then no new requests, then what still runs is told to come back. */
@@ -31,16 +37,18 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   const identity = connect(IdentityServiceService, config.peers.get('identity')!, tokens);
 
   const containerTokens = openContainerTokens(tokens);
-  const authenticate = async (credential: Credential): Promise<Session> => {
+  const authenticate = async (credential: Credential): Promise<CallerSession> => {
     if (isContainerToken(credential)) return containerTokens.open(credential.secret);
     const { principal, internalToken, expiresAt } = await identity.authenticate({
-      credential: { $case: credential.as, value: credential.secret },
+      credential: { $case: credential.as === 'apiKey' ? 'apiKey' : 'bearer', value: credential.secret },
     });
     if (!principal || !expiresAt) throw new BerthError('internal', 'Identity answered without a principal.');
     return { credentialId: principal.credentialId, internalToken, expiresAt };
   };
   const sessions = openSessions(authenticate, log);
-  const bus = await hearRevocations(config.natsUrl, sessions, containerTokens, log);
+  const gate = openGate(config.peers.get('identity')!, tokens, log);
+  const bus = await hearRevocations(config.natsUrl, [sessions, gate.cache], containerTokens, log);
+  const webSessions = new WebSessions();
 
   let http: HttpDoor | undefined;
   let grpc: GrpcDoor | undefined;
@@ -52,11 +60,26 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   return {
     version,
     peers,
+    webSessions,
     async open() {
       const { host, httpPort, grpcPort, bodyBytesMax } = config;
       const waiting = new Set<AbortController>();
+      const web = new WebDoor(
+        {
+          ...config.web,
+          publicUrl: config.web.publicUrl ?? new URL(`http://${host.includes(':') ? `[${host}]` : host}`),
+        },
+        {
+          peers,
+          token: () => tokens.sign({ kind: 'service', service: tokens.service }),
+          gate,
+          bounds: webBounds(config.web),
+          sessions: webSessions,
+          log,
+        },
+      );
       http = await openHttpDoor(
-        { host, port: httpPort, bodyBytesMax, version, methods },
+        { host, port: httpPort, bodyBytesMax, version, methods, web },
         { peers, sessions, log, waiting },
       );
       grpc = await openGrpcDoor(host, grpcPort, proxyServices(methods, { peers, sessions, log }));
@@ -67,6 +90,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
     async [Symbol.asyncDispose]() {
       await close();
       identity.close();
+      gate.close();
       await peers[Symbol.asyncDispose]();
       await bus[Symbol.asyncDispose]();
     },

@@ -1,5 +1,5 @@
 /** The REST door: routes of the contracts, the OpenAPI document, and whether the platform is up. */
-import type { IncomingMessage } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import fastify, {
   type FastifyError,
@@ -12,7 +12,9 @@ import { requestIdOf } from './forward';
 import { openApiDocument } from './openapi/document';
 import { HttpProblem, statusOf } from './problem';
 import type { PublicMethod } from './public-methods';
+import { readAway } from './read-away';
 import { addRestRoutes, type RestContext } from './routes/rest-routes';
+import type { WebDoor } from './web/web-door';
 import { unknownRoute, verbsOf, type Offer } from './routes/unknown-route';
 
 /** How long REST requests take, in seconds, by route. */
@@ -38,10 +40,13 @@ export interface HttpDoorOptions {
   bodyBytesMax: number;
   version: string;
   methods: readonly PublicMethod[];
+  /** Serves what is for a web endpoint. */
+  web: WebDoor;
 }
 
 /** Longer than any body should take to arrive; an answer may take as long as it needs. */
 const RECEIVE_MS = 120_000;
+const HEADERS_MS = 60_000;
 /** The longest id that a path may carry; longer ones name nothing. */
 const PARAMETER_LENGTH_MAX = 512;
 /** What answers "come back" gets to reach its client. */
@@ -55,9 +60,9 @@ export async function openHttpDoor(options: HttpDoorOptions, context: RestContex
   const app = fastify({
     logger: false,
     bodyLimit: options.bodyBytesMax,
-    requestTimeout: RECEIVE_MS,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
+    serverFactory: (handler) => serverFor(handler, options.web),
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     genReqId: (raw) => requestIdOf(headerOf(raw.headers['x-request-id'])),
     frameworkErrors: (error, request, reply) => sendProblem(error, request, reply as FastifyReply, log),
@@ -111,11 +116,14 @@ export async function openHttpDoor(options: HttpDoorOptions, context: RestContex
     url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
     sayStopping() {
       stopping = true;
+      options.web.stop();
     },
     async stop(graceMs) {
       stopping = true;
+      options.web.stop();
       const closed = app.close();
       const cut = setTimeout(() => {
+        options.web.cut();
         for (const abort of context.waiting) {
           abort.abort(
             new BerthError(
@@ -130,6 +138,35 @@ export async function openHttpDoor(options: HttpDoorOptions, context: RestContex
       clearTimeout(cut);
     },
   };
+}
+
+/** One port for both: what is for a web endpoint never comes near the routes of the contracts. */
+function serverFor(handler: RequestListener, web: WebDoor): Server {
+  const server = createServer(
+    {
+      // Of a body that is streamed nobody can say how long it takes; REST's own are bounded below.
+      requestTimeout: 0,
+      headersTimeout: HEADERS_MS,
+      shouldUpgradeCallback: (request) =>
+        request.headers.upgrade?.toLowerCase() === 'websocket' && web.targetOf(request) !== undefined,
+    },
+    (request, response) => {
+      const target = web.targetOf(request);
+      if (target) return web.serve(request, response, target);
+      const late = setTimeout(() => {
+        answerMalformed({ code: 'ERR_HTTP_REQUEST_TIMEOUT' } as NodeJS.ErrnoException, request.socket);
+      }, RECEIVE_MS).unref();
+      const arrived = () => clearTimeout(late);
+      request.once('end', arrived).once('close', arrived);
+      return handler(request, response);
+    },
+  );
+  server.on('upgrade', (request, socket, head) => {
+    const target = web.targetOf(request);
+    if (target) web.upgrade(request, socket, head, target);
+    else socket.destroy();
+  });
+  return server;
 }
 
 function addHealth(app: FastifyInstance, { peers }: RestContext, isStopping: () => boolean): void {
@@ -170,32 +207,6 @@ function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyRepl
     .header('x-request-id', request.id)
     .type('application/json; charset=utf-8')
     .send(problemBody(known, request.id));
-}
-
-/** How much of a body that is too large is read and forgotten. */
-const READ_AWAY_BYTES_MAX = 256 * 1024 * 1024;
-const READ_AWAY_MS = 10_000;
-
-/**
- * Reads the rest of a request. A connection that is closed with unread bytes in it is reset, and the client would see
- * that in place of the answer. Bounded: who sends more than that sees the reset.
- */
-function readAway(raw: IncomingMessage): Promise<void> {
-  return new Promise((resolve) => {
-    let bytes = 0;
-    const done = () => {
-      clearTimeout(timer);
-      raw.off('data', count).off('end', done).off('close', done);
-      resolve();
-    };
-    const count = (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > READ_AWAY_BYTES_MAX) done();
-    };
-    const timer = setTimeout(done, READ_AWAY_MS);
-    if (raw.readableEnded || raw.destroyed) return done();
-    raw.on('data', count).on('end', done).on('close', done).resume();
-  });
 }
 
 /** What Fastify says before a handler runs, in our words. */

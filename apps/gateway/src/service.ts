@@ -1,6 +1,8 @@
 import { GatewayServiceService } from '@berth/contracts/gateway/v1/gateway';
+import { WebServiceService } from '@berth/contracts/gateway/v1/web';
 import { defineService, implement, type RunningService, type ServiceModule } from '@berth/service-kit';
 import { createContext } from './context';
+import { attachSession } from './rpc/attach-session';
 import { getPlatform } from './rpc/get-platform';
 
 /** The gateway with its public doors open. */
@@ -20,6 +22,7 @@ export const gateway: ServiceModule & { start(env: NodeJS.ProcessEnv): Promise<R
       return {
         services: [
           implement(GatewayServiceService, { getPlatform: getPlatform(context.peers, context.version) }),
+          implement(WebServiceService, { attachSession: attachSession(context.webSessions) }),
         ],
         async begin() {
           const { http, grpc } = await context.open();

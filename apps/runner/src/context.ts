@@ -33,6 +33,7 @@ import { openInputQueue } from './queue/input-queue';
 import { UsageBook } from './usage/usage-book';
 import { volumeClient } from './volumes/volume-client';
 import { openVolumes } from './volumes/volumes';
+import { openGateways } from './web/gateways';
 
 export interface Context extends AsyncDisposable {
   node: NodeFile;
@@ -119,6 +120,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       it.close(),
     );
     const gateway = opened(openGatewayDoor(config.gatewayUrl), (it) => it.close());
+    const gateways = opened(openGateways(tokens), (it) => it.close());
     const queue = opened(openInputQueue(bus, log), dispose);
     const line = opened(
       new Line(functions, log, { onUnwanted: (inputId, attempt) => containers.cancel(inputId, attempt) }),
@@ -151,6 +153,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
         usage,
         bus,
         api: { identity, gateway, routes: new RuntimeRoutes() },
+        gateways,
         functions,
         nodeId: () => node.nodeId,
         log,

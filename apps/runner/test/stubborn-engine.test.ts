@@ -111,7 +111,15 @@ beforeEach(async () => {
         hold: () => (sourcesHeld++, { folder: Promise.resolve(source), release: () => sourcesHeld-- }),
       },
       secrets: { of: async () => ({}) },
-      volumes: { open: async () => ({ mounts: [], env: {}, user: undefined, begin: () => undefined, end: async () => undefined }) } as never,
+      volumes: {
+        open: async () => ({
+          mounts: [],
+          env: {},
+          user: undefined,
+          begin: () => undefined,
+          end: async () => undefined,
+        }),
+      } as never,
       images: {
         hold: (_, image) => ({
           reference: image,
@@ -132,6 +140,7 @@ beforeEach(async () => {
       api: {} as never,
       functions: undefined as never,
       nodeId: () => 'no-1',
+      gateways: {} as never,
       log,
     },
     node,

@@ -74,7 +74,9 @@ export class StandInVolume implements VolumeClient {
 
   text(path: string): string | undefined {
     const file = this.files.get(path);
-    return file && (file.link ? `-> ${file.link}` : file.chunks.map((hash) => this.chunks.get(hash)).join(''));
+    return (
+      file && (file.link ? `-> ${file.link}` : file.chunks.map((hash) => this.chunks.get(hash)).join(''))
+    );
   }
 
   all(): Record<string, string> {

@@ -72,12 +72,7 @@ class TestContainer {
       volumes: { '/data': 'data' },
     });
     const said: string[] = [];
-    return new TestContainer(
-      id,
-      node,
-      await node.open(id, spec, (text) => said.push(text)),
-      said,
-    );
+    return new TestContainer(id, node, await node.open(id, spec, (text) => said.push(text)), said);
   }
 
   path = (name: string) => join(this.volumes.mounts[0]!.source, name);
@@ -215,7 +210,10 @@ describe('a container', () => {
   test('names a volume that it does not have, or one that is not there', async () => {
     const node = await openNode();
     await TestContainer.start(node, 'one');
-    await expect(node.commitVolume('one', 'other')).rejects.toMatchObject({ kind: 'not_found', field: 'name' });
+    await expect(node.commitVolume('one', 'other')).rejects.toMatchObject({
+      kind: 'not_found',
+      field: 'name',
+    });
     await expect(node.reloadVolume('two', 'data')).rejects.toMatchObject({ kind: 'not_found' });
     volume.fails = new BerthError('not_found', 'No such volume.');
     await expect(TestContainer.start(node, 'three')).rejects.toMatchObject({
@@ -383,7 +381,9 @@ describe('when things break', () => {
     one.write('a', 'last words');
     volume.fails = new BerthError('unavailable', 'away');
     const ended = one.end();
-    expect(await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 700, 'waits'))])).toBe('waits');
+    expect(await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 700, 'waits'))])).toBe(
+      'waits',
+    );
     volume.fails = undefined;
     await ended;
     expect(volume.all()).toEqual({ a: 'last words' });

@@ -120,7 +120,8 @@ class TestVolume {
   async read(path: string, range: Partial<ReadVolumeFileRequest> = {}): Promise<Buffer> {
     const request = ReadVolumeFileRequest.fromPartial({ volumeId: this.volumeId, path, ...range });
     const parts: Uint8Array[] = [];
-    for await (const { content } of gateway.readVolumeFile(request, { for: this.caller })) parts.push(content);
+    for await (const { content } of gateway.readVolumeFile(request, { for: this.caller }))
+      parts.push(content);
     return Buffer.concat(parts);
   }
 
@@ -137,7 +138,13 @@ describe('a volume', () => {
       (await gateway.createVolume({ name, environment }, { for: caller })).volume!;
     const made = await Promise.all(Array.from({ length: 10 }, () => create('models')));
     expect(new Set(made.map(({ volumeId }) => volumeId)).size).toBe(1);
-    expect(made[0]).toMatchObject({ name: 'models', environment: 'main', revision: 0n, files: 0n, bytes: 0n });
+    expect(made[0]).toMatchObject({
+      name: 'models',
+      environment: 'main',
+      revision: 0n,
+      files: 0n,
+      bytes: 0n,
+    });
     const other = await create('models', 'prod');
     expect(other.volumeId).not.toBe(made[0]!.volumeId);
     const list = async (filter: Partial<ListVolumesRequest>) =>
@@ -237,7 +244,11 @@ describe('commits', () => {
     const volume = await TestVolume.make();
     await volume.put({ a: 'old', b: 'old', c: 'old' });
     await volume.put({ b: 'newer' });
-    const puts = [await volume.file('a', 'late'), await volume.file('b', 'late'), await volume.file('d', 'late')];
+    const puts = [
+      await volume.file('a', 'late'),
+      await volume.file('b', 'late'),
+      await volume.file('d', 'late'),
+    ];
     await volume.commit({ puts, removes: ['c'], unlessChangedSince: 1n });
     const contents = await Promise.all((await volume.paths()).map((path) => volume.read(path)));
     expect(await volume.paths()).toEqual(['a', 'b', 'd']);
@@ -304,8 +315,12 @@ describe('files', () => {
     const volume = await TestVolume.make();
     await volume.put({ a: '1', 'dir/b': '2', 'dir/c/d': '3', dir2: '4' });
     const remove = async (path: string, recursive = false) =>
-      (await gateway.removeVolumeFiles({ volumeId: volume.volumeId, path, recursive }, { for: volume.caller }))
-        .removed;
+      (
+        await gateway.removeVolumeFiles(
+          { volumeId: volume.volumeId, path, recursive },
+          { for: volume.caller },
+        )
+      ).removed;
     expect(await remove('/a')).toBe(1n);
     await expect(remove('a')).rejects.toMatchObject({ kind: 'not_found', field: 'path' });
     await expect(remove('dir')).rejects.toMatchObject({ kind: 'precondition', field: 'recursive' });
@@ -321,7 +336,9 @@ describe('files', () => {
     const open = async (request: Partial<OpenVolumeRequest>) => {
       const { workspaceId } = volume;
       const messages = [];
-      for await (const message of runner.openVolume(OpenVolumeRequest.fromPartial({ workspaceId, ...request }))) {
+      for await (const message of runner.openVolume(
+        OpenVolumeRequest.fromPartial({ workspaceId, ...request }),
+      )) {
         messages.push(message);
       }
       return messages;
@@ -399,14 +416,18 @@ describe('who may not', () => {
     await expect(attempt(runner, 'openVolume', undefined, { volumeId, workspaceId })).rejects.toMatchObject({
       kind: 'not_found',
     });
-    await expect(attempt(runner, 'commitVolume', undefined, { volumeId, workspaceId })).rejects.toMatchObject({
-      kind: 'not_found',
-    });
+    await expect(attempt(runner, 'commitVolume', undefined, { volumeId, workspaceId })).rejects.toMatchObject(
+      {
+        kind: 'not_found',
+      },
+    );
     const hashes = [hashOf(Buffer.from('theirs'))];
     await expect(attempt(runner, 'fetchChunks', undefined, { workspaceId, hashes })).rejects.toMatchObject({
       kind: 'data_loss',
     });
-    await expect(attempt(gateway, 'commitVolume', foreign.caller, { ...fields, workspaceId: volume.workspaceId })).rejects.toMatchObject({ kind: 'not_found', field: 'workspace_id' });
+    await expect(
+      attempt(gateway, 'commitVolume', foreign.caller, { ...fields, workspaceId: volume.workspaceId }),
+    ).rejects.toMatchObject({ kind: 'not_found', field: 'workspace_id' });
     expect((await volume.read('a')).toString()).toBe('theirs');
   });
 });

@@ -50,6 +50,20 @@ export interface FunctionDefinition {
   secrets?: string[];
   /** Absolute path in its containers to the name of a volume of the app's environment. */
   volumes?: Record<string, string>;
+  /** Inputs that one container runs at a time. */
+  max_concurrent_inputs?: number;
+  /** Set: it answers HTTP requests at its `web_url`. */
+  web?: Web;
+}
+
+export interface Web {
+  kind: 'endpoint' | 'asgi' | 'wsgi' | 'server';
+  /** The HTTP method of an endpoint; default GET. */
+  method?: string;
+  /** Of a server. */
+  port?: number;
+  /** Only requests with a proxy token of the workspace are let in. */
+  requires_proxy_auth?: boolean;
 }
 
 /** Seconds. The wait before attempt n + 1 is `first * backoff ** (n - 1)`, and at most `max`. */

@@ -178,6 +178,7 @@ const flushLogs = () => logs.forEach((log) => log.sendHeld());
 
 let source = '';
 let handler;
+let isWeb = false; // The handler takes the sessions of web requests.
 let loading; // The file of the handler's module, once it is found.
 
 /** The function that `module:function` names. Throws what the user's module throws, or HandlerNotFound. */
@@ -283,7 +284,7 @@ async function run(header, payload) {
   let args;
   let error;
   try {
-    args = readArguments(header, payload);
+    args = isWeb ? readSession(header, payload) : readArguments(header, payload);
   } catch (thrown) {
     error = { thrown };
   }
@@ -392,6 +393,16 @@ async function runMembers(members) {
     finish(input, own ? undefined : value[index], own, run_us, ofBatch);
   }
   if (waiting.length > 0 || isStopping) next();
+}
+
+function readSession(header, payload) {
+  if (header.format !== 'web') {
+    throw new WorkerError(
+      'NotCallable',
+      'this function answers web requests: call its web_url, or deploy it without web',
+    );
+  }
+  return { args: [JSON.parse(payload.toString()).session] };
 }
 
 function cancel(input, id) {
@@ -710,6 +721,12 @@ async function start(header) {
   }
   try {
     handler = await load(header.handler);
+    if (process.env.BERTH_WEB) {
+      const { openWeb } = await import('./berth-worker-web.mjs');
+      const answer = await openWeb(handler);
+      isWeb = true;
+      handler = (token) => answer(token, context().signal);
+    }
   } catch (error) {
     if (isLeaving) return;
     flushLogs();

@@ -155,6 +155,7 @@ class Worker:
         self.waiting = []  # Inputs that came while another ran.
         self.source = ""
         self.handler = None
+        self.web = None  # What serves in place of this, where the function is a web endpoint.
 
     # ---- what the runner says
 
@@ -181,6 +182,8 @@ class Worker:
         self.listen_for_signals()
         try:
             self.handler = resolve(header["handler"], self.source)
+            if "BERTH_WEB" in os.environ:
+                self.web = own_module("berth_worker_web").Web(self, self.handler)
         except BaseException as error:
             self.is_starting = False
             self.stop_listening_for_signals()
@@ -653,7 +656,7 @@ def main():
     if not worker.start(header):
         flush_logs()
         os._exit(1)
-    worker.serve()
+    (worker.web or worker).serve()
 
 
 if __name__ == "__main__":

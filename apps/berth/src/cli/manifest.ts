@@ -33,6 +33,15 @@ const functionSchema = z.strictObject({
   env: z.record(z.string(), z.string()).optional(),
   secrets: z.array(z.string()).optional(),
   volumes: z.record(z.string(), z.string()).optional(),
+  max_concurrent_inputs: z.number().optional(),
+  web: z
+    .strictObject({
+      kind: z.enum(['endpoint', 'asgi', 'wsgi', 'server']),
+      method: z.string().optional(),
+      port: z.number().optional(),
+      requires_proxy_auth: z.boolean().optional(),
+    })
+    .optional(),
 });
 
 const manifestSchema = z.strictObject({

@@ -133,7 +133,11 @@ export function addVolumeCommands(program: Command, withBerth: WithBerth): void 
     .action((nameOrId: string, path: string, options: { env: string; recursive?: boolean }) =>
       withBerth(async (berth) => {
         const { volume_id } = await findVolume(berth, nameOrId, options.env);
-        const removed = await berth.volumes.remove(volume_id, path, options.recursive ? { recursive: true } : {});
+        const removed = await berth.volumes.remove(
+          volume_id,
+          path,
+          options.recursive ? { recursive: true } : {},
+        );
         console.log(`${removed} ${removed === 1 ? 'file' : 'files'} removed.`);
       }),
     );
@@ -148,9 +152,12 @@ async function findVolume(berth: Berth, nameOrId: string, environment: string): 
 
 /** Data is not got back: its name is typed. */
 async function confirm({ name, files, bytes }: Volume): Promise<void> {
-  if (!process.stdin.isTTY) throw new Error('Deleting a volume cannot be undone: --yes says that you mean it.');
+  if (!process.stdin.isTTY)
+    throw new Error('Deleting a volume cannot be undone: --yes says that you mean it.');
   const lines = createInterface({ input: process.stdin, output: process.stderr });
-  const typed = await lines.question(`${name} holds ${files} files, ${bytes} bytes. Type its name to delete it: `);
+  const typed = await lines.question(
+    `${name} holds ${files} files, ${bytes} bytes. Type its name to delete it: `,
+  );
   lines.close();
   if (typed !== name) throw new Error('Nothing was deleted.');
 }

@@ -141,6 +141,7 @@ export function completeDefinition(given: GivenDefinition): Definition {
   if (definition.min_containers > definition.max_containers) {
     throw refuse('min_containers', `is greater than max_containers (${definition.max_containers})`);
   }
+  if (definition.web) checkWithWeb(definition);
   return definition;
 }
 
@@ -202,7 +203,8 @@ function checkVolumes(volumes: Readonly<Record<string, string>>): Record<string,
   const paths = Object.keys(volumes);
   if (paths.length > VOLUMES_MAX) throw refuse('volumes', `names more than ${VOLUMES_MAX} volumes`);
   for (const path of paths) {
-    if (!VOLUME_PATH.test(path)) throw refuse('volumes', 'has a path that is not absolute, such as /data, or is the system’s own');
+    if (!VOLUME_PATH.test(path))
+      throw refuse('volumes', 'has a path that is not absolute, such as /data, or is the system’s own');
     if (!NAME.test(volumes[path]!)) throw refuse('volumes', 'has a name that no volume can have');
     if (paths.some((other) => other.startsWith(`${path}/`))) {
       throw refuse('volumes', 'has a path inside another volume');
@@ -238,6 +240,16 @@ function checkWeb({ kind, method = '', port = 0, requires_proxy_auth = false }: 
     port: kind === 'server' ? inRange('web.port', port, 0, 1, 65_535) : 0,
     requires_proxy_auth,
   };
+}
+
+/** A web request is a stream that was begun and cannot be begun again, nor be one of many or of none. */
+function checkWithWeb({ web, runtime, retries, batching, schedule }: Definition): void {
+  if (runtime === 'node' && (web!.kind === 'asgi' || web!.kind === 'wsgi')) {
+    throw refuse('web.kind', `${web!.kind} is for python: node has endpoint and server`);
+  }
+  if (retries > 0) throw refuse('retries', 'must be 0 for a web endpoint: its clients repeat what they may');
+  if (batching) throw refuse('batching', 'does not go with web: a request is answered by itself');
+  if (schedule) throw refuse('schedule', 'does not go with web: make another function for it');
 }
 
 /** Whether two definitions are the same in every part, in whatever order those are written. */

@@ -1,5 +1,5 @@
 import { ContainerSpec } from '@berth/contracts/scheduler/v1/scheduler';
-import { RUNTIMES } from '../rpc/to-proto';
+import { RUNTIMES, webToProto } from '../rpc/to-proto';
 import type { VersionInApp } from '../store/function-store';
 
 /** What a runner needs to start a container of this version. */
@@ -27,4 +27,5 @@ export const specOf = ({ definition, ...version }: VersionInApp): ContainerSpec 
     secrets: definition.secrets,
     environment: version.environment,
     volumes: definition.volumes,
+    web: definition.web ? webToProto(definition.web) : undefined,
   });

@@ -11,9 +11,9 @@ import { functionToProto } from './to-proto';
 
 /** Makes a function, version 1. Honours Idempotency-Key. */
 export const createFunction =
-  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler'>) =>
+  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler' | 'web'>) =>
   async (request: CreateFunctionRequest, call: CallContext): Promise<CreateFunctionResponse> => {
-    const { db, autoscaler } = context;
+    const { db, autoscaler, web } = context;
     const workspaceId = workspaceOf(call);
     checkPlainName(request.name);
     // Nothing is stored for an app that is not there, or takes no more.
@@ -43,7 +43,7 @@ export const createFunction =
           );
         }
         await insertVersion(tx, made.id, made.version, definition, source);
-        return { function: functionToProto((await findFunction(tx, workspaceId, made.id))!) };
+        return { function: functionToProto((await findFunction(tx, workspaceId, made.id))!, web) };
       }),
     );
     if (definition.min_containers > 0) autoscaler.consider(response.function!.functionId, 1);

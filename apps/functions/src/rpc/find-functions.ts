@@ -8,12 +8,12 @@ import { functionToProto } from './to-proto';
 
 /** Finds functions of deployed apps by exact names. */
 export const findFunctions =
-  ({ db, workspaces }: Pick<Context, 'db' | 'workspaces'>) =>
+  ({ db, workspaces, web }: Pick<Context, 'db' | 'workspaces' | 'web'>) =>
   async (request: FindFunctionsRequest, call: CallContext): Promise<FindFunctionsResponse> => {
     const page = readPage(request);
     const environment = await findEnvironmentName(workspaces, request.environment, call);
     const names = { environment, app: request.app || undefined, name: request.name || undefined };
     const rows = await findFunctionRows(db, workspaceOf(call), names, page);
     const { data, nextCursor } = cutPage(rows, page, ({ function_id }) => function_id);
-    return { data: data.map(functionToProto), nextCursor };
+    return { data: data.map((each) => functionToProto(each, web)), nextCursor };
   };

@@ -7,9 +7,9 @@ import { functionToProto } from './to-proto';
 
 /** A function of the caller's workspace, as new calls run it. */
 export const getFunction =
-  ({ db }: Pick<Context, 'db'>) =>
+  ({ db, web }: Pick<Context, 'db' | 'web'>) =>
   async ({ functionId }: GetFunctionRequest, call: CallContext): Promise<GetFunctionResponse> => {
     const found = await findFunction(db, workspaceOf(call), functionId);
     if (!found) throw noSuchFunction();
-    return { function: functionToProto(found) };
+    return { function: functionToProto(found, web) };
   };

@@ -9,12 +9,12 @@ import { functionToProto } from './to-proto';
 
 /** Lists the functions of an app by name. */
 export const listFunctions =
-  ({ db }: Pick<Context, 'db'>) =>
+  ({ db, web }: Pick<Context, 'db' | 'web'>) =>
   async (request: ListFunctionsRequest, call: CallContext): Promise<ListFunctionsResponse> => {
     const page = readPage(request);
     const app = await findApp(db, workspaceOf(call), request.appId);
     if (!app) throw noSuchApp();
     const rows = await listFunctionRows(db, app.id, request.name || undefined, page);
     const { data, nextCursor } = cutPage(rows, page, ({ name }) => name);
-    return { data: data.map(functionToProto), nextCursor };
+    return { data: data.map((each) => functionToProto(each, web)), nextCursor };
   };

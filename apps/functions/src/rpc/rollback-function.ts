@@ -10,7 +10,7 @@ import { functionToProto } from './to-proto';
 
 /** Makes another version the one that new calls run; open calls finish on theirs. Honours Idempotency-Key. */
 export const rollbackFunction =
-  ({ db, autoscaler }: Pick<Context, 'db' | 'autoscaler'>) =>
+  ({ db, autoscaler, web }: Pick<Context, 'db' | 'autoscaler' | 'web'>) =>
   async (request: RollbackFunctionRequest, call: CallContext): Promise<RollbackFunctionResponse> => {
     const workspaceId = workspaceOf(call);
     const { functionId } = request;
@@ -32,7 +32,7 @@ export const rollbackFunction =
         const version = request.version ?? current.version - 1;
         if (!(await hasVersion(tx, functionId, version))) throw noSuchVersion(request.version);
         await makeCurrent(tx, functionId, version);
-        return { function: functionToProto((await findFunction(tx, workspaceId, functionId))!) };
+        return { function: functionToProto((await findFunction(tx, workspaceId, functionId))!, web) };
       }),
     );
     // One keeps its minimum no longer, the other may have one.

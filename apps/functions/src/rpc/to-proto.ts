@@ -11,8 +11,9 @@ import {
   type FunctionOutput,
   type InvocationResult,
   type Phase as PhaseMessage,
+  type Web as WebMessage,
 } from '@berth/contracts/functions/v1/functions';
-import type { RuntimeName, WebKind } from '../domain/definition';
+import type { RuntimeName, Web, WebKind } from '../domain/definition';
 import { isFinal, type InputState } from '../domain/input-state';
 import type { InputError } from '../domain/outcome';
 import { composePhases } from '../domain/phases';
@@ -20,6 +21,7 @@ import { mapState } from '../domain/map';
 import { isMap, type CallView, type MapView } from '../store/call-store';
 import type { Output } from '../store/map-store';
 import type { App, AppState, Deployment } from '../store/entities';
+import { webUrl, type WebAddress } from '../domain/web';
 import type { CurrentFunction } from '../store/function-store';
 
 const APP_STATES: Record<AppState, AppStateMessage> = {
@@ -58,7 +60,17 @@ const WEB_KINDS: Record<WebKind, WebKindMessage> = {
 export const webKindFromProto = (kind: WebKindMessage): WebKind | undefined =>
   (Object.keys(WEB_KINDS) as WebKind[]).find((name) => WEB_KINDS[name] === kind);
 
-export const functionToProto = ({ definition, ...row }: CurrentFunction): FunctionMessage => ({
+export const webToProto = (web: Web): WebMessage => ({
+  kind: WEB_KINDS[web.kind],
+  method: web.method,
+  port: web.port,
+  requiresProxyAuth: web.requires_proxy_auth,
+});
+
+export const functionToProto = (
+  { definition, ...row }: CurrentFunction,
+  address: WebAddress,
+): FunctionMessage => ({
   functionId: row.function_id,
   appId: row.app_id,
   name: row.name,
@@ -72,7 +84,7 @@ export const functionToProto = ({ definition, ...row }: CurrentFunction): Functi
   retries: definition.retries,
   minContainers: definition.min_containers,
   maxContainers: definition.max_containers,
-  webUrl: undefined,
+  webUrl: webUrl(address, row.web_label, definition),
   version: row.version,
   source: row.source,
   createdAt: row.created_at,
@@ -87,14 +99,7 @@ export const functionToProto = ({ definition, ...row }: CurrentFunction): Functi
   volumes: definition.volumes,
   schedule: definition.schedule ? Schedule.fromPartial(definition.schedule) : undefined,
   deletedAt: row.deleted_at ?? undefined,
-  web: definition.web
-    ? {
-        kind: WEB_KINDS[definition.web.kind],
-        method: definition.web.method,
-        port: definition.web.port,
-        requiresProxyAuth: definition.web.requires_proxy_auth,
-      }
-    : undefined,
+  web: definition.web ? webToProto(definition.web) : undefined,
 });
 
 export const deploymentToProto = (row: Deployment): DeploymentMessage => ({

@@ -14,9 +14,9 @@ import { functionToProto } from './to-proto';
  * its containers stay warm. Honours Idempotency-Key.
  */
 export const updateFunction =
-  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler'>) =>
+  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler' | 'web'>) =>
   async (request: UpdateFunctionRequest, call: CallContext): Promise<UpdateFunctionResponse> => {
-    const { db, autoscaler } = context;
+    const { db, autoscaler, web } = context;
     const workspaceId = workspaceOf(call);
     const existing = await findFunction(db, workspaceId, request.functionId);
     if (!existing) throw noSuchFunction();
@@ -36,11 +36,13 @@ export const updateFunction =
         const current = (await findFunction(tx, workspaceId, existing.function_id))!;
         if (current.deleted_at) throw functionIsDeleted();
         if (isSameDefinition(current.definition, definition) && current.source === source) {
-          return { function: functionToProto(current) };
+          return { function: functionToProto(current, web) };
         }
         const version = await advanceVersion(tx, existing.function_id);
         await insertVersion(tx, existing.function_id, version, definition, source);
-        return { function: functionToProto((await findFunction(tx, workspaceId, existing.function_id))!) };
+        return {
+          function: functionToProto((await findFunction(tx, workspaceId, existing.function_id))!, web),
+        };
       }),
     );
     const { functionId, version } = response.function!;

@@ -78,6 +78,7 @@ export class Deployment {
 
 @Entity('function')
 @Index('function_live_name', ['app_id', 'name'], { unique: true, where: 'deleted_at IS NULL' })
+@Unique('function_web_label', ['web_label'])
 export class Func {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'function_pkey' })
   id!: string;
@@ -91,6 +92,10 @@ export class Func {
 
   @Column({ type: 'text', collation: 'C' })
   name!: string;
+
+  /** Under what it answers on the web, where it does: one DNS name, for its whole life. */
+  @Column({ type: 'text', collation: 'C' })
+  web_label!: string;
 
   /** The one that new calls run. */
   @Column({ type: 'integer', default: 1 })

@@ -1,27 +1,29 @@
 import { isId, newId, type Page, type Sql } from '@berth/database';
 import type { Definition } from '../domain/definition';
+import { webLabel } from '../domain/web';
 import type { Func, FunctionVersion } from './entities';
 
 /** A function with the version that new calls run. */
 export type CurrentFunction = Omit<FunctionVersion, 'created_at'> &
-  Pick<Func, 'app_id' | 'name' | 'created_at' | 'deleted_at'>;
+  Pick<Func, 'app_id' | 'name' | 'web_label' | 'created_at' | 'deleted_at'>;
 
 const CURRENT =
-  'f.id AS function_id, f.app_id, f.name, f.created_at, f.deleted_at, v.version, v.definition, v.source';
+  'f.id AS function_id, f.app_id, f.name, f.web_label, f.created_at, f.deleted_at, v.version, v.definition, v.source';
 const FROM_CURRENT =
   'FROM function f JOIN function_version v ON v.function_id = f.id AND v.version = f.version';
 
 /** A new function, without a version; undefined when the app has one of this name. */
 export async function insertFunction(
   tx: Sql,
-  app: { id: string; workspace_id: string },
+  app: { id: string; workspace_id: string; name: string },
   name: string,
 ): Promise<Func | undefined> {
+  const id = newId('fu');
   const [row] = await tx.query<Func>(
-    `INSERT INTO function (id, app_id, workspace_id, name) VALUES ($1, $2, $3, $4)
+    `INSERT INTO function (id, app_id, workspace_id, name, web_label) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (app_id, name) WHERE deleted_at IS NULL DO NOTHING
-     RETURNING id, app_id, workspace_id, name, version, created_at, deleted_at`,
-    [newId('fu'), app.id, app.workspace_id, name],
+     RETURNING id, app_id, workspace_id, name, web_label, version, created_at, deleted_at`,
+    [id, app.id, app.workspace_id, name, webLabel(app.name, name, id)],
   );
   return row;
 }

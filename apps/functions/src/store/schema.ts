@@ -3,6 +3,7 @@ import { Definition1795604400000 } from '../migrations/20261125T110000-definitio
 import { Images1795608000000 } from '../migrations/20261125T120000-images';
 import { Lifecycle1795605120000 } from '../migrations/20261125T111200-lifecycle';
 import { Initial1795593600000 } from '../migrations/20261125T080000-initial';
+import { WebLabel1795605300000 } from '../migrations/20261125T111500-web-label';
 import { Map1795606200000 } from '../migrations/20261125T113000-map';
 import { App, Call, Deployment, Func, FunctionVersion, Image, Input, Pool } from './entities';
 
@@ -13,6 +14,7 @@ export const schema: ServiceSchema = {
     Initial1795593600000,
     Definition1795604400000,
     Lifecycle1795605120000,
+    WebLabel1795605300000,
     Map1795606200000,
     Images1795608000000,
   ],

@@ -6,11 +6,11 @@ import { decodeJwt } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { TOKEN_SECONDS, type Tokens } from '@berth/service-kit';
 import { unknownCredential, type Credential } from './credential';
-import type { Session } from './sessions';
+import type { CallerSession } from './sessions';
 
 export interface ContainerTokens {
   /** What a token opens. Errors: `unauthenticated`, also where its container has ended. */
-  open(token: string): Promise<Session>;
+  open(token: string): Promise<CallerSession>;
   /** No token of this container opens anything any more. Whether one of it was opened lately. */
   end(containerId: string): boolean;
 }

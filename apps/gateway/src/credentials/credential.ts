@@ -3,7 +3,7 @@ import { BerthError } from '@berth/service-kit';
 /** What a caller shows to say who they are. Never logged. */
 export interface Credential {
   /** How it was shown; identity reads the two differently. */
-  as: 'bearer' | 'apiKey';
+  as: 'bearer' | 'apiKey' | 'proxyToken';
   secret: string;
 }
 

@@ -2,7 +2,7 @@ import { CONTAINER_EVENTS, decodeContainerEvent, openBus, type Bus } from '@bert
 import type { Logger } from '@berth/service-kit';
 import { z } from 'zod';
 import type { ContainerTokens } from './container-tokens';
-import type { Sessions } from './sessions';
+import type { Forgetful } from './sessions';
 
 const SUBJECT = 'berth.events.credential.v1.revoked';
 const ENDINGS = ['stopped', 'failed', 'lost'].map((state) => CONTAINER_EVENTS.replace('>', state));
@@ -14,7 +14,7 @@ const Revoked = z.object({ credential_id: z.string().min(1) });
  */
 export async function hearRevocations(
   natsUrl: string,
-  sessions: Sessions,
+  caches: readonly Forgetful[],
   containerTokens: ContainerTokens,
   log: Logger,
 ): Promise<Bus> {
@@ -23,11 +23,12 @@ export async function hearRevocations(
     callback(error, message) {
       try {
         if (error) throw error;
-        sessions.revoke(Revoked.parse(message.json()).credential_id);
+        const { credential_id } = Revoked.parse(message.json());
+        for (const cache of caches) cache.revoke(credential_id);
       } catch (cause) {
         // An event that names nobody could mean anybody.
         log.warn({ err: cause }, 'a revocation could not be read: all sessions are asked for again');
-        sessions.clear();
+        for (const cache of caches) cache.clear();
       }
     },
   });
@@ -37,7 +38,7 @@ export async function hearRevocations(
         try {
           if (error) throw error;
           const { containerId } = decodeContainerEvent(message.data);
-          if (containerTokens.end(containerId)) sessions.revoke(containerId);
+          if (containerTokens.end(containerId)) for (const cache of caches) cache.revoke(containerId);
         } catch (cause) {
           // Made up for by the token's own end, a minute later at most.
           log.warn({ err: cause }, 'the end of a container could not be read');
@@ -49,15 +50,17 @@ export async function hearRevocations(
 
   void (async () => {
     for await (const { type } of bus.nats.status()) {
-      if (type === 'disconnect') sessions.setHearing(false);
-      if (type === 'reconnect') {
-        sessions.clear();
-        sessions.setHearing(true);
+      for (const cache of caches) {
+        if (type === 'disconnect') cache.setHearing(false);
+        if (type === 'reconnect') {
+          cache.clear();
+          cache.setHearing(true);
+        }
       }
     }
   })().catch((error: unknown) => {
     log.error({ err: error }, 'the state of the NATS connection is not known any more');
-    sessions.setHearing(false);
+    for (const cache of caches) cache.setHearing(false);
   });
   return bus;
 }

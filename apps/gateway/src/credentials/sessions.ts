@@ -14,14 +14,29 @@ import type { Credential } from './credential';
 /** What identity makes of a credential. */
 export interface Session {
   credentialId: string;
-  internalToken: string;
-  /** When peers stop to accept the token. */
+  /** When it is not to be believed any more. */
   expiresAt: Date;
 }
 
-export interface Sessions {
+/** Of somebody with a credential of the API. */
+export interface CallerSession extends Session {
+  /** What peers accept until the session ends. */
+  internalToken: string;
+}
+
+export interface Sessions extends SessionCache<CallerSession> {
   /** The internal token for a credential. Errors: as identity's Authenticate. */
   tokenFor(credential: Credential): string | Promise<string>;
+}
+
+/** What was made of credentials lately. */
+export interface SessionCache<S extends Session> extends Forgetful {
+  /** What a credential opens. Errors: as identity says them. */
+  sessionFor(credential: Credential): S | Promise<S>;
+}
+
+/** What has to hear of revocations. */
+export interface Forgetful {
   /** Drops what this credential opened. */
   revoke(credentialId: string): void;
   /** Drops everything: a revocation may have been missed. */
@@ -38,7 +53,8 @@ const REFUSAL_MS = 1000;
 const MARGIN_MS = 5000;
 const RENEWAL_PAUSE_MS = 1000;
 
-interface Entry extends Session {
+interface Entry<S> {
+  session: S;
   madeAt: number;
   /** From here on it is renewed beside its use. */
   renewAt: number;
@@ -47,17 +63,33 @@ interface Entry extends Session {
 }
 
 export function openSessions(
-  authenticate: (credential: Credential) => Promise<Session>,
+  authenticate: (credential: Credential) => Promise<CallerSession>,
   log: Logger,
 ): Sessions {
-  const entries = new LRUCache<string, Entry>({ max: KEPT_MAX });
+  const cache = openSessionCache(authenticate, log);
+  return {
+    ...cache,
+    tokenFor(credential) {
+      const session = cache.sessionFor(credential);
+      return session instanceof Promise
+        ? session.then(({ internalToken }) => internalToken)
+        : session.internalToken;
+    },
+  };
+}
+
+export function openSessionCache<S extends Session>(
+  authenticate: (credential: Credential) => Promise<S>,
+  log: Logger,
+): SessionCache<S> {
+  const entries = new LRUCache<string, Entry<S>>({ max: KEPT_MAX });
   const refused = new LRUCache<string, BerthError>({ max: KEPT_MAX, ttl: REFUSAL_MS });
-  const asking = new Map<string, Promise<Entry>>();
+  const asking = new Map<string, Promise<Entry<S>>>();
   /** Grows with everything that may make an answer on its way untrue. */
   let generation = 0;
   let hearing = true;
 
-  const ask = (key: string, credential: Credential): Promise<Entry> => {
+  const ask = (key: string, credential: Credential): Promise<Entry<S>> => {
     const earlier = asking.get(key);
     if (earlier) return earlier;
     const askedIn = generation;
@@ -65,7 +97,7 @@ export function openSessions(
       .then((session) => {
         const madeAt = Date.now();
         const endsAt = Math.min(madeAt + LIFE_MAX_MS, session.expiresAt.getTime() - MARGIN_MS);
-        const entry: Entry = { ...session, madeAt, endsAt, renewAt: madeAt + (endsAt - madeAt) / 2 };
+        const entry: Entry<S> = { session, madeAt, endsAt, renewAt: madeAt + (endsAt - madeAt) / 2 };
         if (askedIn === generation) entries.set(key, entry);
         return entry;
       })
@@ -83,31 +115,32 @@ export function openSessions(
     return asked;
   };
 
-  const renew = (key: string, entry: Entry, credential: Credential) => {
+  const renew = (key: string, entry: Entry<S>, credential: Credential) => {
     entry.renewAt = Date.now() + RENEWAL_PAUSE_MS;
     ask(key, credential).catch((error: unknown) =>
-      log.warn({ err: error, credentialId: entry.credentialId }, 'a session could not be renewed'),
+      log.warn({ err: error, credentialId: entry.session.credentialId }, 'a session could not be renewed'),
     );
   };
 
   return {
-    tokenFor(credential) {
+    sessionFor(credential) {
       const key = hash('sha256', `${credential.as} ${credential.secret}`, 'base64');
       const now = Date.now();
       const entry = entries.get(key);
       if (entry && now < (hearing ? entry.endsAt : Math.min(entry.endsAt, entry.madeAt + LIFE_UNHEARD_MS))) {
         if (now >= entry.renewAt) renew(key, entry, credential);
-        return entry.internalToken;
+        return entry.session;
       }
       const refusal = refused.get(key);
       if (refusal) throw refusal;
-      return ask(key, credential).then(({ internalToken }) => internalToken);
+      return ask(key, credential).then(({ session }) => session);
     },
     revoke(credentialId) {
       generation += 1;
       asking.clear();
       // A walk over all: revocations are rare, and an index beside the cache could go wrong.
-      for (const [key, entry] of [...entries]) if (entry.credentialId === credentialId) entries.delete(key);
+      for (const [key, entry] of [...entries])
+        if (entry.session.credentialId === credentialId) entries.delete(key);
     },
     clear() {
       generation += 1;

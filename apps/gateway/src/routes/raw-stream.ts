@@ -48,7 +48,8 @@ export function rawStreamRoute(method: PublicMethod, fieldNumber: number, contex
     };
     const body = Readable.from(bytes(), { objectMode: false });
     body.once('error', (error) => {
-      if (!reply.raw.destroyed) context.log.warn({ err: shown(error), requestId: request.id }, 'a body was cut off');
+      if (!reply.raw.destroyed)
+        context.log.warn({ err: shown(error), requestId: request.id }, 'a body was cut off');
       reply.raw.destroy();
     });
     return reply.code(method.httpStatus).type('application/octet-stream').send(body);

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import {
   Runtime as ProtoRuntime,
+  WebKind,
   type FunctionsServiceService,
   type InvocationError,
   type Phase,
@@ -26,10 +27,12 @@ import {
 } from '@berth/container-engine';
 import { BerthError, MESSAGE_BYTES_MAX, type ClientOf, type Logger } from '@berth/service-kit';
 import {
+  listenForSessions,
   listenForWorker,
   WORKER_FOLDER_INSIDE,
   workerCommand,
   type Runtime,
+  type SessionServer,
   type WorkerConnection,
   type WorkerServer,
 } from '@berth/worker-protocol';
@@ -54,9 +57,10 @@ import type { UsageBook } from '../usage/usage-book';
 import type { ContainerVolumes, Volumes } from '../volumes/volumes';
 import { runBatchSlot } from './batch';
 import { ImageBuildFailed, type HeldImage, type NodeImages } from '../images/node-images';
+import type { Gateways } from '../web/gateways';
 import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
-import { API_SOCKET_NAME, SOCKET_NAME, type RunFolders } from './run-folders';
+import { API_SOCKET_NAME, SOCKET_NAME, WEB_SOCKET_NAME, type RunFolders } from './run-folders';
 import type { Secrets } from './secrets';
 import { runSlot, type RunningInput, type SlotContext } from './slot';
 import type { HeldSource, Sources } from './sources';
@@ -77,6 +81,7 @@ export interface ContainerTools {
   usage: UsageBook;
   bus: Bus;
   api: ApiTools;
+  gateways: Gateways;
   functions: Pick<ClientOf<typeof FunctionsServiceService>, 'getInputPayload'>;
   nodeId(): string;
   log: Logger;
@@ -105,6 +110,13 @@ const MIB = 1024 * 1024;
 const RUNTIMES: Partial<Record<ProtoRuntime, Runtime>> = {
   [ProtoRuntime.RUNTIME_PYTHON]: 'python',
   [ProtoRuntime.RUNTIME_NODE]: 'node',
+};
+
+const WEB_KINDS: Partial<Record<WebKind, string>> = {
+  [WebKind.WEB_KIND_ENDPOINT]: 'endpoint',
+  [WebKind.WEB_KIND_ASGI]: 'asgi',
+  [WebKind.WEB_KIND_WSGI]: 'wsgi',
+  [WebKind.WEB_KIND_SERVER]: 'server',
 };
 
 /** It never became ready, for a reason that its inputs are told. */
@@ -144,6 +156,8 @@ export class Container {
   #hasStarted = false;
   #server: WorkerServer | undefined;
   #api: ApiSocket | undefined;
+  /** Of a web endpoint. */
+  #sessions: SessionServer | undefined;
   #held: HeldSource | undefined;
   #heldImage: HeldImage | undefined;
   #following: Promise<void> | undefined;
@@ -296,6 +310,7 @@ export class Container {
       containerId: this.containerId,
       spec,
       worker,
+      web: this.#sessions && { gateways: tools.gateways, sessions: this.#sessions, log: this.#log },
       log: this.#log,
       running: this.#running,
       exitCalled: false,
@@ -399,7 +414,10 @@ export class Container {
     } catch (error) {
       const isUsers = error instanceof BerthError && ['not_found', 'data_loss'].includes(error.kind);
       const level = isUsers ? 'info' : 'error';
-      this.#log[level]({ err: error, volumes: this.spec.volumes }, 'the volumes of a container could not be had');
+      this.#log[level](
+        { err: error, volumes: this.spec.volumes },
+        'the volumes of a container could not be had',
+      );
       throw new StartFailed({
         type: isUsers ? 'init_failed' : 'infrastructure',
         message: `The function's volumes could not be had: ${(error as Error).message}`,
@@ -420,6 +438,7 @@ export class Container {
     });
     this.#server = server;
     await opening;
+    if (this.spec.web) this.#sessions = await listenForSessions(join(runFolder, WEB_SOCKET_NAME));
     return { server, runFolder };
   }
 
@@ -450,6 +469,7 @@ export class Container {
           BERTH_APP_ID: this.spec.appId,
           BERTH_FUNCTION_ID: this.spec.functionId,
           BERTH_CONTAINER_ID: this.containerId,
+          ...this.#webEnv(),
         },
         cwd: SOURCE_INSIDE,
         labels: {
@@ -549,6 +569,7 @@ export class Container {
     await Promise.allSettled([this.#listening, this.#creating, this.#starting]);
     this.#server?.close();
     this.#api?.close();
+    this.#sessions?.close();
     const id = this.#engineId;
     let exit: ContainerExit | undefined;
     if (id && this.#hasStarted) {
@@ -619,6 +640,16 @@ export class Container {
     return {
       state: ContainerState.CONTAINER_STATE_FAILED,
       error: { type: 'infrastructure', message, traceback: undefined },
+    };
+  }
+
+  /** How the worker of a web endpoint knows what it is, and where it brings each request. */
+  #webEnv(): Record<string, string> {
+    const { web } = this.spec;
+    if (!web) return {};
+    return {
+      BERTH_WEB: JSON.stringify({ kind: WEB_KINDS[web.kind], method: web.method, port: web.port }),
+      BERTH_WEB_SOCKET: `${RUN_INSIDE}/${WEB_SOCKET_NAME}`,
     };
   }
 

@@ -5,6 +5,8 @@ import { newId } from '@berth/database';
 
 /** What a socket's path may have, less what a container's folder adds to it. Bytes; see unix(7). */
 const PATH_BYTES_MAX = 107;
+/** Beside it, for the requests of a web endpoint. */
+export const WEB_SOCKET_NAME = 'web.sock';
 /** Of its worker. No name of a socket is longer. */
 export const SOCKET_NAME = 'runner.sock';
 /** Of what the container asks of the platform. */

@@ -25,6 +25,7 @@ import { Backoff } from '../files/backoff';
 import type { Line } from '../line/line';
 import { inputsCounter } from '../metrics';
 import type { HeldMessage, SlotQueue } from '../queue/input-queue';
+import { serveWeb, WEB_FORMAT, type WebContext } from '../web/serve-web';
 
 /** An outcome that comes sooner says all that a start would have said; so most inputs cost one word, not two. */
 const TELL_START_MS = 10;
@@ -37,6 +38,8 @@ export interface SlotContext {
   containerId: string;
   spec: ContainerSpec;
   worker: WorkerConnection;
+  /** Of a web endpoint's container. */
+  web: WebContext | undefined;
   line: Line;
   functions: Pick<ClientOf<typeof FunctionsServiceService>, 'getInputPayload'>;
   log: Logger;
@@ -78,8 +81,13 @@ export async function runSlot(context: SlotContext, queue: SlotQueue): Promise<v
     const taken = await takeInput(context, message);
     if (!taken) continue;
     const { input } = taken;
-    await runInput(context, taken, () =>
-      isTracing() ? sendTraced(worker, input) : worker.sendInput(input, input.payload),
+    const send = (payload: Uint8Array) =>
+      isTracing() ? sendTraced(worker, { ...input, payload }) : worker.sendInput(input, payload);
+    const { web } = context;
+    await runInput(context, taken, (ending) =>
+      web && input.format === WEB_FORMAT
+        ? serveWeb(web, input, send, () => worker.cancel(input.inputId), ending)
+        : send(input.payload),
     );
   }
 }
@@ -168,13 +176,13 @@ async function fetchPayload({ functions, pulling }: SlotContext, inputId: string
 }
 
 /**
- * Runs user code by `send`, and tells the outcome, or gives the message back where it is to run elsewhere. `again`: the
+ * Runs user code by `send`, whose signal aborts with the reason when the input is to end, and tells the outcome, or gives the message back where it is to run elsewhere. `again`: the
  * handler raised for a batch that `mayRunAgain`, and nothing was told.
  */
 export async function runInput(
   context: SlotContext,
   taken: TakenInput,
-  send: () => Promise<InputOutcome>,
+  send: (ending: AbortSignal) => Promise<InputOutcome>,
   { mayRunAgain = false } = {},
 ): Promise<'done' | 'again'> {
   const { spec, worker, running, line, containerId, ended, log } = context;
@@ -184,10 +192,17 @@ export async function runInput(
   const phases = context.takePhases();
   let asked: AskedEnd | undefined;
   let grace: NodeJS.Timeout | undefined;
+  const ending = new AbortController();
   const end = (why: AskedEnd) => {
-    if (asked) return;
+    if (asked) {
+      if (why === 'timeout' && !grace) context.kill('overran');
+      return;
+    }
     asked = why;
     worker.cancel(inputId);
+    ending.abort(why);
+    // A client that leaves must not take a container from others: what does not hear of it may run until its time is over.
+    if (why === 'cancelled' && taken.input.format === WEB_FORMAT) return;
     const graceMs = why === 'timeout' ? TIMEOUT_GRACE_MS : CANCEL_GRACE_MS;
     grace = setTimeout(() => context.kill('overran'), graceMs);
   };
@@ -199,7 +214,7 @@ export async function runInput(
   );
   let outcome: Outcome | undefined;
   try {
-    const said = await send();
+    const said = await send(ending.signal);
     if (said.kind === 'lost') {
       // Looked at now: the others forget themselves as soon as the container has ended.
       const begun = [...running.values()].filter(({ waits }) => !waits).length;

@@ -54,10 +54,7 @@ export function changesOf(
 }
 
 /** Whether two versions of a file are the same one. */
-export const isSameFile = (
-  one: Omit<BaseFile, 'stamp'>,
-  other: Omit<BaseFile, 'stamp'>,
-): boolean =>
+export const isSameFile = (one: Omit<BaseFile, 'stamp'>, other: Omit<BaseFile, 'stamp'>): boolean =>
   one.executable === other.executable &&
   one.size === other.size &&
   one.link === other.link &&

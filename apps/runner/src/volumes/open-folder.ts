@@ -5,7 +5,18 @@
  * below `/proc/self/fd/<n>` is the same thing.
  */
 import { constants, existsSync, type BigIntStats } from 'node:fs';
-import { lstat, mkdir, open, opendir, readlink, rename, rmdir, symlink, unlink, type FileHandle } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  open,
+  opendir,
+  readlink,
+  rename,
+  rmdir,
+  symlink,
+  unlink,
+  type FileHandle,
+} from 'node:fs/promises';
 
 /** Where there is none (macOS) nothing runs isolated that could do harm. */
 const DESCRIPTORS = existsSync('/proc/self/fd') ? '/proc/self/fd' : undefined;
@@ -86,6 +97,8 @@ export class OpenFolder implements AsyncDisposable {
   private at(name: Name): string {
     const root = `${this.root}/`;
     // What is no UTF-8 goes as bytes, which Node takes wherever it takes a path.
-    return typeof name === 'string' ? root + name : (Buffer.concat([Buffer.from(root), name]) as unknown as string);
+    return typeof name === 'string'
+      ? root + name
+      : (Buffer.concat([Buffer.from(root), name]) as unknown as string);
   }
 }

@@ -48,7 +48,8 @@ export async function scan(root: string): Promise<Scan> {
         }
         return void result.files.set(path, { executable, size, link: '', stamp: stampOf(stat) });
       }
-      if (!stat.isSymbolicLink()) return void result.leftOut.set(path, 'is neither a file nor a folder nor a link');
+      if (!stat.isSymbolicLink())
+        return void result.leftOut.set(path, 'is neither a file nor a folder nor a link');
       const target = await folder.readLink(raw).catch(unlessGone);
       if (!target) return;
       const link = target.toString();
@@ -83,7 +84,8 @@ export async function scan(root: string): Promise<Scan> {
 function faultOf(raw: Buffer, path: string, depth: number): string | undefined {
   if (!isUtf8(raw)) return 'has a name that is not UTF-8';
   if (/\p{Cc}/u.test(raw.toString())) return 'has a name with a control character in it';
-  if (raw.length > NAME_BYTES_MAX || Buffer.byteLength(path) > PATH_BYTES_MAX) return 'has a path that is too long';
+  if (raw.length > NAME_BYTES_MAX || Buffer.byteLength(path) > PATH_BYTES_MAX)
+    return 'has a path that is too long';
   if (depth >= DEPTH_MAX) return `is below more than ${DEPTH_MAX} folders`;
   return undefined;
 }

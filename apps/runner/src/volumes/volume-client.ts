@@ -15,7 +15,9 @@ export interface VolumeClient {
   commit(commit: VolumeCommit): Promise<number>;
 }
 
-export type WhichVolume = { workspaceId: string } & ({ environment: string; name: string } | { volumeId: string });
+export type WhichVolume = { workspaceId: string } & (
+  { environment: string; name: string } | { volumeId: string }
+);
 
 export type HeadFile = Omit<BaseFile, 'stamp'> & { revision: number; modifiedAt: Date };
 
@@ -65,7 +67,8 @@ export function volumeClient({ sync, volumes }: Services): VolumeClient {
     },
 
     async *fetchChunks(workspaceId, hashes) {
-      for await (const { content } of volumes.fetchChunks({ workspaceId, hashes: [...hashes] })) yield content;
+      for await (const { content } of volumes.fetchChunks({ workspaceId, hashes: [...hashes] }))
+        yield content;
     },
 
     async missingChunks(workspaceId, hashes) {
@@ -83,7 +86,10 @@ export function volumeClient({ sync, volumes }: Services): VolumeClient {
         return VolumeFile.fromPartial({ path, executable, size: BigInt(size), chunks: [...chunks], link });
       });
       if (bytes > COMMIT_BYTES_MAX) {
-        throw new BerthError('exhausted', 'There are more changes than one commit can carry: commit more often.');
+        throw new BerthError(
+          'exhausted',
+          'There are more changes than one commit can carry: commit more often.',
+        );
       }
       const { revision } = await volumes.commitVolume(
         {

@@ -183,7 +183,9 @@ async function folderOf(root: OpenFolder, path: string): Promise<OpenFolder | un
   const names = path.split('/').slice(0, -1);
   let folder: OpenFolder | undefined;
   for (const name of names) {
-    const inner: OpenFolder = await (folder ?? root).folder(name).finally(() => folder?.[Symbol.asyncDispose]());
+    const inner: OpenFolder = await (folder ?? root)
+      .folder(name)
+      .finally(() => folder?.[Symbol.asyncDispose]());
     folder = inner;
   }
   return folder;

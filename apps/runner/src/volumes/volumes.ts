@@ -124,7 +124,10 @@ export async function openVolumes({
       } catch (error) {
         if (stopping.signal.aborted) return;
         if (error instanceof BerthError && !['unavailable', 'timeout', 'internal'].includes(error.kind)) {
-          log.error({ err: error, volumeId: copy.volumeId }, 'changes to a volume cannot be committed, and are gone');
+          log.error(
+            { err: error, volumeId: copy.volumeId },
+            'changes to a volume cannot be committed, and are gone',
+          );
           return await removeHostile(root);
         }
         log.warn({ err: error, volumeId: copy.volumeId }, 'changes to a volume wait to be committed');
@@ -145,7 +148,10 @@ export async function openVolumes({
       const root = join(containerFolder, index);
       if (!existsSync(join(root, 'copy.json'))) continue; // Never whole: no container began with it.
       const copy = JSON.parse(await readFile(join(root, 'copy.json'), 'utf8')) as Copy;
-      log.info({ volumeId: copy.volumeId }, 'what a container of an earlier start changed in a volume is committed');
+      log.info(
+        { volumeId: copy.volumeId },
+        'what a container of an earlier start changed in a volume is committed',
+      );
       await settleSoon(root, copy, async () => {
         const head = await client.open(copy);
         const found = VolumeFolder.found(toolsOf(root, copy), head, copy.revision);
@@ -175,7 +181,11 @@ export async function openVolumes({
       const mounted = new Map<string, { folder: VolumeFolder; root: string; copy: Copy; path: string }>();
       try {
         for (const [index, [path, name]] of Object.entries(spec.volumes).sort().entries()) {
-          const head = await untilAnswered(() => client.open({ workspaceId, environment, name }), name, environment);
+          const head = await untilAnswered(
+            () => client.open({ workspaceId, environment, name }),
+            name,
+            environment,
+          );
           const copy = { workspaceId, volumeId: head.volumeId, name, revision: head.revision };
           const at = join(root, String(index));
           mounted.set(name, { folder: await make(at, head, copy), root: at, copy, path });
@@ -221,7 +231,7 @@ export async function openVolumes({
       containers.set(containerId, new Map([...mounted.keys()].map((name) => [name, use(name)])));
       const inBackground = async (name: string) => {
         const { signal } = ended;
-        for (let waitMs = backgroundMs; ; ) {
+        for (let waitMs = backgroundMs; ;) {
           await pause(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
           if (signal.aborted) return;
           const beganAt = performance.now();
@@ -283,7 +293,9 @@ export async function openVolumes({
     begin() {
       for (const containerId of earlier) {
         const recovered = recover(join(work, containerId))
-          .catch((error: unknown) => log.error({ err: error, containerId }, 'a copy of a volume could not be looked at'))
+          .catch((error: unknown) =>
+            log.error({ err: error, containerId }, 'a copy of a volume could not be looked at'),
+          )
           .finally(() => leftBehind.delete(recovered));
         leftBehind.add(recovered);
       }

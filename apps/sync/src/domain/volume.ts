@@ -64,14 +64,22 @@ export function typedPath(path: string): string {
 /** Errors: `exhausted` for a volume that would become too large. */
 export function checkVolumeSize({ files, bytes }: { files: number; bytes: number }): void {
   if (files > VOLUME_FILES_MAX) {
-    throw new BerthError('exhausted', `The volume would have ${files} files: ${VOLUME_FILES_MAX} are the most.`, {
-      field: 'puts',
-    });
+    throw new BerthError(
+      'exhausted',
+      `The volume would have ${files} files: ${VOLUME_FILES_MAX} are the most.`,
+      {
+        field: 'puts',
+      },
+    );
   }
   if (bytes > VOLUME_BYTES_MAX) {
-    throw new BerthError('exhausted', `The volume would have ${bytes} bytes: ${VOLUME_BYTES_MAX} are the most.`, {
-      field: 'puts',
-    });
+    throw new BerthError(
+      'exhausted',
+      `The volume would have ${bytes} bytes: ${VOLUME_BYTES_MAX} are the most.`,
+      {
+        field: 'puts',
+      },
+    );
   }
 }
 
@@ -100,9 +108,15 @@ export function slicesOf(
 }
 
 export const noSuchVolume = (field = 'volume_id') =>
-  new BerthError('not_found', 'No such volume in this workspace: GET /v1/volumes lists those there are.', { field });
+  new BerthError('not_found', 'No such volume in this workspace: GET /v1/volumes lists those there are.', {
+    field,
+  });
 
 export const noSuchFile = () =>
-  new BerthError('not_found', 'The volume has no such file: GET /v1/volumes/{volume_id}/files lists those there are.', {
-    field: 'path',
-  });
+  new BerthError(
+    'not_found',
+    'The volume has no such file: GET /v1/volumes/{volume_id}/files lists those there are.',
+    {
+      field: 'path',
+    },
+  );

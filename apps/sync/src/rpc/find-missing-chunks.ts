@@ -9,7 +9,10 @@ const HASHES_MAX = 10_000;
 /** Says which chunks the caller's workspace lacks, each once, in the order in which they were asked for. */
 export const findMissingChunks =
   ({ chunks }: Context) =>
-  async ({ hashes, workspaceId: named }: FindMissingChunksRequest, call: CallContext): Promise<FindMissingChunksResponse> => {
+  async (
+    { hashes, workspaceId: named }: FindMissingChunksRequest,
+    call: CallContext,
+  ): Promise<FindMissingChunksResponse> => {
     const workspaceId = workspaceAsked(call, named);
     if (hashes.length > HASHES_MAX) {
       throw new BerthError('invalid', `hashes has more than ${HASHES_MAX}: ask in several requests.`, {

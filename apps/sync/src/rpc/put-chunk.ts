@@ -7,7 +7,10 @@ import { workspaceAsked } from './workspace-asked';
 /** Stores one chunk in the caller's workspace. Repeatable. */
 export const putChunk =
   ({ chunks }: Context) =>
-  async ({ hash, content, workspaceId: named }: PutChunkRequest, call: CallContext): Promise<PutChunkResponse> => {
+  async (
+    { hash, content, workspaceId: named }: PutChunkRequest,
+    call: CallContext,
+  ): Promise<PutChunkResponse> => {
     const workspaceId = workspaceAsked(call, named);
     checkChunk(hash, content);
     await chunks.put(workspaceId, hash, content);

@@ -10,5 +10,8 @@ export async function readChunk(
   const content = await chunks.read(workspaceId, hash);
   if (content) return content;
   log.error({ workspaceId, hash }, 'a chunk is missing or damaged');
-  throw new BerthError('data_loss', 'A chunk of this file is missing or damaged: put the file again, which mends it.');
+  throw new BerthError(
+    'data_loss',
+    'A chunk of this file is missing or damaged: put the file again, which mends it.',
+  );
 }

@@ -18,9 +18,13 @@ export const readVolumeFile = (context: Context) =>
     const file = await findVolumeFile(db, volume.id, typedPath(request.path));
     if (!file) throw noSuchFile();
     if (file.link !== null) {
-      throw new BerthError('invalid', 'path is a symbolic link, and links are not followed: read its target.', {
-        field: 'path',
-      });
+      throw new BerthError(
+        'invalid',
+        'path is a symbolic link, and links are not followed: read its target.',
+        {
+          field: 'path',
+        },
+      );
     }
     const size = Number(file.size);
     const offset = Number(request.offset);
@@ -30,7 +34,9 @@ export const readVolumeFile = (context: Context) =>
       ['length', length],
     ] as const) {
       if (bytes < 0 || offset + length > size) {
-        throw new BerthError('invalid', `${field} is outside of the file, which has ${size} bytes.`, { field });
+        throw new BerthError('invalid', `${field} is outside of the file, which has ${size} bytes.`, {
+          field,
+        });
       }
     }
     const sizes = await chunks.sizes(workspaceId, file.chunks);
