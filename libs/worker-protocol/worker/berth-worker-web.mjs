@@ -14,17 +14,36 @@ function connectTo(address) {
   return tcp ? connect({ host: tcp[1], port: Number(tcp[2]), noDelay: true }) : connect({ path: address });
 }
 
+/** As the worker calls it when an input is cancelled. */
+class InputCancellation extends Error {
+  name = 'InputCancellation';
+
+  constructor() {
+    super('the input was cancelled');
+  }
+}
+
 /** The connection of one request. */
 class Session {
   #socket;
   #frames;
+  #gone = new AbortController();
+  #isClosing = false;
 
-  constructor(address, token, signal) {
+  constructor(address, token, cancelled) {
     this.#socket = connectTo(address);
     this.#socket.on('error', () => {}); // A close follows, and ends who reads or writes.
+    this.#socket.on('close', () => {
+      if (!this.#isClosing) this.#gone.abort(new InputCancellation());
+    });
     this.#frames = this.#read();
     void this.send({ type: 'session', token });
-    signal.addEventListener('abort', () => this.#socket.destroy(), { once: true });
+    cancelled.addEventListener('abort', () => this.#socket.destroy(), { once: true });
+  }
+
+  /** Aborted when the client goes away, or the input is cancelled. */
+  get signal() {
+    return this.#gone.signal;
   }
 
   async *#read() {
@@ -55,7 +74,7 @@ class Session {
 
   /** Resolves when there is room for more. */
   async send(header, payload = Buffer.alloc(0)) {
-    if (this.#socket.destroyed) throw new Error('the client is gone');
+    if (this.#socket.destroyed) throw new InputCancellation();
     const head = Buffer.from(JSON.stringify(header));
     const prefix = Buffer.alloc(8);
     prefix.writeUInt32BE(4 + head.length + payload.length, 0);
@@ -65,7 +84,7 @@ class Session {
     const { signal } = settled;
     await Promise.race([once(this.#socket, 'drain', { signal }), once(this.#socket, 'close', { signal })]);
     settled.abort();
-    if (this.#socket.destroyed) throw new Error('the client is gone');
+    if (this.#socket.destroyed) throw new InputCancellation();
   }
 
   async sendBody(data) {
@@ -76,6 +95,9 @@ class Session {
 
   /** Resolves when all that was sent has been taken. What is closed with words unread in it is reset instead. */
   async close() {
+    // One that broke says so in a moment, and whoever listens hears of it.
+    if (this.#socket.destroyed) return this.#gone.abort(new InputCancellation());
+    this.#isClosing = true;
     this.#socket.end();
     while (await this.receive());
     this.#socket.destroy();
@@ -94,8 +116,8 @@ export async function openWeb(handler) {
     const session = new Session(address, token, signal);
     try {
       const head = (await session.receive())?.header;
-      if (!head) throw new Error('the client is gone');
-      await answer(session, head, signal);
+      if (!head) throw new InputCancellation();
+      await answer(session, head, session.signal);
     } finally {
       await session.close();
     }
