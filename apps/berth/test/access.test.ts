@@ -94,6 +94,7 @@ const OPEN_TO_CONTAINERS = [
   'berth.functions.v1.FunctionsService/StreamFunctionCallOutputs',
   'berth.functions.v1.FunctionsService/StreamLogs',
   'berth.identity.v1.IdentityService/WhoAmI',
+  'berth.workspace.v1.WorkspaceService/GetEnvironment',
 ];
 
 test('a container may do what calling functions needs, and no more', () => {

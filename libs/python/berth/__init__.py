@@ -18,8 +18,9 @@
 
 from . import exceptions
 from .app import App
-from .decorators import concurrent
+from .decorators import batched, concurrent
 from .functions import Function, FunctionCall, gather
+from .image import Image
 from .resources import (
     Cron,
     Period,
@@ -35,9 +36,11 @@ __all__ = [
     "Cron",
     "Function",
     "FunctionCall",
+    "Image",
     "Period",
     "Retries",
     "Secret",
+    "batched",
     "concurrent",
     "current_function_call_id",
     "current_input_id",

@@ -38,7 +38,7 @@ def describe(path: str) -> None:
     sys.stdout = sys.stderr
     folder, module = load(path)
     app = app_of(module)
-    functions = [_function(module, name, each) for name, each in app.functions.items()]
+    functions = [_function(module, folder, name, each) for name, each in app.functions.items()]
     entrypoints = [{"name": name, "parameters": _parameters(raw)} for name, raw in app.entrypoints.items()]
     manifest = {
         "app": app.name,
@@ -65,11 +65,12 @@ def run_entrypoint(path: str, name: str, arguments: Dict[str, Any]) -> None:
         sys.exit(1)
 
 
-def _function(module: Any, name: str, function: Function[Any, Any]) -> Dict[str, Any]:
+def _function(module: Any, folder: str, name: str, function: Function[Any, Any]) -> Dict[str, Any]:
     return {
         "name": name,
         "definition": {"runtime": "python", "handler": _handler(module, function), **function.options},
         "parameters": _parameters(function._raw),
+        "image": function.image.definition(folder) if function.image else None,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 
 from .exceptions import InvalidError
 from .functions import Function, P, R, options_of
+from .image import Image
 from .resources import Cron, Period, Retries, Secret, optional
 
 
@@ -13,8 +14,11 @@ class App:
     """The functions of one name in one environment. Decorators describe them; `berth run`, `berth deploy` and
     `berth serve` make them."""
 
-    def __init__(self, name: str, *, environment: Optional[str] = None) -> None:
+    def __init__(
+        self, name: str, *, environment: Optional[str] = None, image: Optional[Image] = None
+    ) -> None:
         self.name = name
+        self.image = image
         self.environment = environment
         self.functions: Dict[str, Any] = {}
         self.entrypoints: Dict[str, Callable[..., Any]] = {}
@@ -23,6 +27,7 @@ class App:
         self,
         *,
         name: Optional[str] = None,
+        image: Optional[Image] = None,
         gpu: Union[str, List[str], None] = None,
         cpu: Optional[float] = None,
         memory: Optional[int] = None,
@@ -39,7 +44,7 @@ class App:
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Makes a function of the app.
 
-        name: default, the function's own. gpu: a model, a model and count (`"H100:4"`), `"any"`, or a list in order
+        name: default, the function's own. image: default, the app's. gpu: a model, a model and count (`"H100:4"`), `"any"`, or a list in order
         of preference. cpu: cores. memory: MiB. timeout: seconds that one input may run. startup_timeout: seconds
         until a container is ready. retries: how often a failed input is run again, or `berth.Retries`.
         min_containers, max_containers: how many there are at least and at most; buffer_containers: how many idle
@@ -70,6 +75,7 @@ class App:
                     "%s is not at the top of its module: containers would not find it there" % raw.__qualname__
                 )
             function = Function(self, name or raw.__name__, raw, {**options, **options_of(raw)})
+            function.image = image or self.image
             self._add(function.name, function)
             return function
 

@@ -19,6 +19,7 @@ R = TypeVar("R")
 
 if TYPE_CHECKING:
     from .app import App
+    from .image import Image
 
 _OPTIONS = "__berth_options__"
 
@@ -121,6 +122,7 @@ class Function(_Remote[P, R]):
         self.app = app
         self.name = name
         self.options = options
+        self.image: Optional[Image] = None
         self._raw = raw
         self.__berth_raw__ = raw  # What the worker calls in a container.
 

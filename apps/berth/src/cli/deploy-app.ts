@@ -1,5 +1,6 @@
 import type { App, Berth, DeployedFunction, FunctionDefinition, Tree, UploadProgress } from '@berth/sdk';
 import { deployFolder, type DeployedFolder } from './deploy';
+import { imagesOf } from './image-build';
 import { describeFile, readTarget, type DescribedApp } from './user-file';
 
 export interface Deployed {
@@ -37,8 +38,10 @@ export async function deployApp(
   const tree = await berth.trees.upload(described.folder, onProgress);
   const app = await appOf();
   const functions: DeployedFunction[] = [];
-  for (const { name, definition } of described.functions) {
-    const whole = { ...definition, source: tree.tree_id } as FunctionDefinition;
+  const images = imagesOf(berth);
+  for (const { name, definition, image } of described.functions) {
+    const own = image ? { image: await images.build(image) } : {};
+    const whole = { ...definition, ...own, source: tree.tree_id } as FunctionDefinition;
     functions.push(await berth.functions.deploy(app.app_id, name, whole));
   }
   return { app, tree, functions };

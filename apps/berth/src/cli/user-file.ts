@@ -18,6 +18,8 @@ const functionSchema = z.object({
   /** In the words of the REST API, without its source. */
   definition: z.looseObject({ runtime: z.enum(['python', 'node']), handler: z.string() }),
   parameters: z.array(parameterSchema),
+  /** As POST /v1/images takes it, with `{local: folder}` where the id of a tree belongs. */
+  image: z.record(z.string(), z.unknown()).nullable().default(null),
 });
 export type DescribedFunction = z.output<typeof functionSchema>;
 

@@ -132,13 +132,19 @@ def leaf(x):
     time.sleep(0.2)
     return x
 
+@app.function(cpu=0.2, memory=128, max_containers=1, scaledown_window=5)
+@berth.batched(max_batch_size=4, wait_ms=500)
+def several(numbers):
+    return [ZeroDivisionError("none") if x == 0 else [x, len(numbers)] for x in numbers]
+
 @app.function(cpu=0.2, memory=128, max_containers=3, scaledown_window=5)
 def branch(n):
     return sum(leaf.map(range(n)))
 
 @app.function(cpu=0.2, memory=128, scaledown_window=5)
 async def tree(n):
-    return {"sum": sum(branch.map([n] * 3)), "call": berth.current_function_call_id(), "input": berth.current_input_id()}
+    other = berth.Function.from_name("squares", "square")
+    return {"sum": sum(branch.map([n] * 3)), "other": await other.remote.aio(6), "call": berth.current_function_call_id(), "input": berth.current_input_id()}
 `,
   );
   expect((await platform.cli('deploy', join(folder, 'nested.py'))).code).toBe(0);
@@ -146,9 +152,10 @@ async def tree(n):
 import berth
 call = berth.Function.from_name("nested", "tree").spawn(8)
 found = call.get()
-print(found["sum"], found["call"] == call.object_id, found["input"][:3], berth.current_input_id())
+print(list(berth.Function.from_name("nested", "several").map([1, 0, 2, 3], return_exceptions=True)))
+print(found["sum"], found["other"], found["call"] == call.object_id, found["input"][:3], berth.current_input_id())
 `);
-  expect(stdout + stderr).toBe('84 True in- None\n');
+  expect(stdout + stderr).toBe("[[1, 4], ZeroDivisionError('none'), [2, 4], [3, 4]]\n84 36 True in- None\n");
 });
 
 test('a wait that is over leaves the call, which can then be cancelled', async () => {
