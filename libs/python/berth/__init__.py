@@ -18,7 +18,7 @@
 
 from . import exceptions
 from .app import App
-from .decorators import batched, concurrent
+from .decorators import asgi_app, batched, concurrent, web_endpoint, web_server, wsgi_app
 from .functions import Function, FunctionCall, gather
 from .image import Image
 from .resources import (
@@ -26,6 +26,7 @@ from .resources import (
     Period,
     Retries,
     Secret,
+    Volume,
     current_function_call_id,
     current_input_id,
     is_local,
@@ -40,6 +41,8 @@ __all__ = [
     "Period",
     "Retries",
     "Secret",
+    "Volume",
+    "asgi_app",
     "batched",
     "concurrent",
     "current_function_call_id",
@@ -47,5 +50,8 @@ __all__ = [
     "exceptions",
     "gather",
     "is_local",
+    "web_endpoint",
+    "web_server",
+    "wsgi_app",
 ]
 __version__ = "0.1.0"

@@ -40,12 +40,14 @@ def describe(path: str) -> None:
     app = app_of(module)
     functions = [_function(module, folder, name, each) for name, each in app.functions.items()]
     entrypoints = [{"name": name, "parameters": _parameters(raw)} for name, raw in app.entrypoints.items()]
+    volumes = [each for function in app.functions.values() for each in function.volumes.values()]
     manifest = {
         "app": app.name,
         "environment": app.environment,
         "folder": folder,
         "functions": functions,
         "entrypoints": entrypoints,
+        "volumes": sorted({each.name for each in volumes if each.create_if_missing}),
     }
     with answer:
         json.dump(manifest, answer)

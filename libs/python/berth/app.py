@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 from .exceptions import InvalidError
 from .functions import Function, P, R, options_of
 from .image import Image
-from .resources import Cron, Period, Retries, Secret, optional
+from .resources import Cron, Period, Retries, Secret, Volume, optional
 
 
 class App:
@@ -39,6 +39,7 @@ class App:
         buffer_containers: Optional[int] = None,
         scaledown_window: Optional[int] = None,
         secrets: List[Secret] = [],
+        volumes: Mapping[str, Volume] = {},
         schedule: Union[Cron, Period, None] = None,
         env: Mapping[str, str] = {},
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
@@ -49,7 +50,7 @@ class App:
         until a container is ready. retries: how often a failed input is run again, or `berth.Retries`.
         min_containers, max_containers: how many there are at least and at most; buffer_containers: how many idle
         ones are kept beside the busy; scaledown_window: seconds that an idle one is kept. secrets: their variables are
-        set in its containers. schedule: when it is called by itself, without arguments. env: variables.
+        set in its containers. volumes: by the absolute path at which they are there. schedule: when it is called by itself, without arguments. env: variables.
         """
         options = _definition(
             gpu=gpu,
@@ -63,6 +64,7 @@ class App:
             buffer_containers=buffer_containers,
             scaledown_window=scaledown_window,
             secrets=secrets,
+            volumes=volumes,
             schedule=schedule,
             env=env,
         )
@@ -76,6 +78,7 @@ class App:
                 )
             function = Function(self, name or raw.__name__, raw, {**options, **options_of(raw)})
             function.image = image or self.image
+            function.volumes = dict(volumes)
             self._add(function.name, function)
             return function
 
@@ -104,6 +107,7 @@ def _definition(
     *,
     retries: Union[int, Retries, None],
     secrets: List[Secret],
+    volumes: Mapping[str, Volume],
     schedule: Union[Cron, Period, None],
     env: Mapping[str, str],
     **plain: Any,
@@ -120,6 +124,11 @@ def _definition(
             raise InvalidError("secrets are berth.Secret.from_name(…), and %r is none" % (secret,))
     if secrets:
         definition["secrets"] = [secret.name for secret in secrets]
+    for volume in volumes.values():
+        if not isinstance(volume, Volume):
+            raise InvalidError("volumes are {path: berth.Volume.from_name(…)}, and %r is none" % (volume,))
+    if volumes:
+        definition["volumes"] = {path: volume.name for path, volume in volumes.items()}
     if schedule is not None:
         if not isinstance(schedule, (Cron, Period)):
             raise InvalidError("a schedule is berth.Cron(…) or berth.Period(…), and %r is none" % (schedule,))

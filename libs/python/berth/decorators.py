@@ -1,8 +1,8 @@
-"""What is written below `@app.function` or `@app.cls`: how inputs come to it."""
+"""What is written below `@app.function`: how inputs and requests come to it."""
 
 from __future__ import annotations
 
-from typing import Callable, TypeVar
+from typing import Any, Callable, TypeVar
 
 from .functions import add_options
 
@@ -26,5 +26,36 @@ def batched(*, max_batch_size: int, wait_ms: int = 0) -> Callable[[T], T]:
 
     def decorate(target: T) -> T:
         return add_options(target, "batched", batching=batching)
+
+    return decorate
+
+
+def web_endpoint(*, method: str = "GET", requires_proxy_auth: bool = False) -> Callable[[T], T]:
+    """Answers HTTP requests: the query and the JSON body are its arguments, and what it returns is the answer. With
+    `requires_proxy_auth` only requests with a proxy token of the workspace are let in."""
+    return _web("web_endpoint", requires_proxy_auth, kind="endpoint", method=method)
+
+
+def asgi_app(*, requires_proxy_auth: bool = False) -> Callable[[T], T]:
+    """The function returns an ASGI app (FastAPI, Starlette, …), once per container; it answers all requests."""
+    return _web("asgi_app", requires_proxy_auth, kind="asgi")
+
+
+def wsgi_app(*, requires_proxy_auth: bool = False) -> Callable[[T], T]:
+    """The function returns a WSGI app (Flask, Django, …), once per container; it answers all requests."""
+    return _web("wsgi_app", requires_proxy_auth, kind="wsgi")
+
+
+def web_server(port: int, *, requires_proxy_auth: bool = False) -> Callable[[T], T]:
+    """The function starts a server that listens on `port`; it answers all requests."""
+    return _web("web_server", requires_proxy_auth, kind="server", port=port)
+
+
+def _web(decorator: str, requires_proxy_auth: bool, **web: Any) -> Callable[[T], T]:
+    if requires_proxy_auth:
+        web["requires_proxy_auth"] = True
+
+    def decorate(target: T) -> T:
+        return add_options(target, decorator, web=web)
 
     return decorate

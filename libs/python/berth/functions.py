@@ -20,6 +20,7 @@ R = TypeVar("R")
 if TYPE_CHECKING:
     from .app import App
     from .image import Image
+    from .resources import Volume
 
 _OPTIONS = "__berth_options__"
 
@@ -123,6 +124,7 @@ class Function(_Remote[P, R]):
         self.name = name
         self.options = options
         self.image: Optional[Image] = None
+        self.volumes: Dict[str, Volume] = {}
         self._raw = raw
         self.__berth_raw__ = raw  # What the worker calls in a container.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any, Dict, Optional, Tuple
 
 from .exceptions import InvalidError
@@ -22,6 +23,39 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret.from_name(%r)" % self.name
+
+
+class Volume:
+    """A file tree that containers share, by its name."""
+
+    def __init__(self, name: str, create_if_missing: bool) -> None:
+        self.name = name
+        self.create_if_missing = create_if_missing
+
+    @classmethod
+    def from_name(cls, name: str, *, create_if_missing: bool = False) -> "Volume":
+        """A volume of the app's environment; with `create_if_missing` a deploy makes it."""
+        return cls(name, create_if_missing)
+
+    def commit(self) -> None:
+        """Makes what this container has written there so far visible to others; they see it when they reload or start.
+        What cannot be kept, such as a socket, is warned of."""
+        for left in self._ask("commit")["left_out"]:
+            warnings.warn("%s was left out of %s: %s" % (left["path"], self.name, left["reason"]), stacklevel=2)
+
+    def reload(self) -> None:
+        """Brings what others have committed since into this container."""
+        self._ask("reload")
+
+    def _ask(self, what: str) -> Any:
+        if is_local():
+            raise InvalidError("%s() is of code that runs in a container with the volume" % what)
+        from ._client import client, path_of
+
+        return client().post(path_of("/runtime/volumes/%s/" + what, self.name))
+
+    def __repr__(self) -> str:
+        return "Volume.from_name(%r)" % self.name
 
 
 class Retries:

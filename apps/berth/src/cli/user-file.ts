@@ -29,6 +29,8 @@ const appSchema = z.object({
   /** What is uploaded. */
   folder: z.string(),
   functions: z.array(functionSchema),
+  /** Names of volumes that are made where they are missing. */
+  volumes: z.array(z.string()).default([]),
   entrypoints: z.array(z.object({ name: z.string(), parameters: z.array(parameterSchema) })),
 });
 export type DescribedApp = z.output<typeof appSchema>;
