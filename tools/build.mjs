@@ -63,6 +63,26 @@ async function bundle(app) {
   });
 }
 
+/** The SDK as one file, for what runs in Node containers and for the command line, which asks files what they hold. */
+async function bundleSdk() {
+  await build({
+    absWorkingDir: root,
+    entryPoints: [join(root, 'libs/sdk/src/index.ts')],
+    outfile: join(dist, 'worker/lib/sdk.mjs'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    // undici is CommonJS and asks for Node's own modules as it finds them.
+    banner: {
+      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+    },
+    tsconfig: join(root, 'tsconfig.json'),
+    logLevel: 'warning',
+  });
+  await cp(join(root, 'libs/sdk/node/describe.mjs'), join(dist, 'worker/lib/describe.mjs'));
+}
+
 /** The worker files and the Python module run inside containers as they are: copied, never bundled. */
 async function copyWorkers() {
   const source = join(root, 'libs/worker-protocol/worker');
@@ -80,6 +100,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({ options: { contracts: { type: 'boolean' }, app: { type: 'string' } } });
   const started = performance.now();
   if (!values.app) generateContracts();
-  if (!values.contracts) await Promise.all([bundle(values.app), copyWorkers()]);
+  if (!values.contracts) await Promise.all([bundle(values.app), copyWorkers().then(bundleSdk)]);
   console.log(`built in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }

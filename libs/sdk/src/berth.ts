@@ -4,7 +4,7 @@ import { BerthApiError, Http } from './http';
 import { Secrets } from './secrets';
 import { mapInputs, readOutputs, type Inputs, type MapOptions, type OutputsOptions } from './map';
 import type {
-  App,
+  BerthApp,
   AppState,
   BerthFunction,
   Container,
@@ -109,18 +109,19 @@ export class Berth {
     create: (
       name: string,
       options: { environment?: string; tags?: Record<string, string>; ephemeral?: boolean } = {},
-    ): Promise<App> => this.http.json('POST', '/v1/apps', { body: { name, ...options } }),
+    ): Promise<BerthApp> => this.http.json('POST', '/v1/apps', { body: { name, ...options } }),
 
-    list: (filter: { environment?: string; state?: AppState; name?: string } = {}): AsyncGenerator<App> =>
-      this.http.pages('/v1/apps', { query: filter }),
+    list: (
+      filter: { environment?: string; state?: AppState; name?: string } = {},
+    ): AsyncGenerator<BerthApp> => this.http.pages('/v1/apps', { query: filter }),
 
-    get: (appId: string): Promise<App> => this.http.json('GET', `/v1/apps/${encodeURIComponent(appId)}`),
+    get: (appId: string): Promise<BerthApp> => this.http.json('GET', `/v1/apps/${encodeURIComponent(appId)}`),
 
     /** Ends its containers and its open calls. */
     stop: (appId: string): Promise<void> => this.http.json('DELETE', `/v1/apps/${encodeURIComponent(appId)}`),
 
     /** Keeps an ephemeral app alive: one that hears nothing for a minute is stopped. */
-    heartbeat: (appId: string): Promise<App> =>
+    heartbeat: (appId: string): Promise<BerthApp> =>
       this.http.json('POST', `/v1/apps/${encodeURIComponent(appId)}/heartbeat`),
 
     /** Notes what its functions are now as a deployment that a rollback can go back to: call it when all are there. */
@@ -138,14 +139,14 @@ export class Berth {
       }),
 
     /** The deployed app of this name; undefined when there is none. */
-    find: async (name: string, environment?: string): Promise<App | undefined> => {
+    find: async (name: string, environment?: string): Promise<BerthApp | undefined> => {
       const query = { name, state: 'deployed' as const, ...(environment ? { environment } : {}) };
       for await (const app of this.apps.list(query)) return app;
       return undefined;
     },
 
     /** The deployed app of this name, made if there is none; of two at once both get the same. */
-    ensure: async (name: string, environment?: string): Promise<App> => {
+    ensure: async (name: string, environment?: string): Promise<BerthApp> => {
       const existing = await this.apps.find(name, environment);
       if (existing) return existing;
       try {

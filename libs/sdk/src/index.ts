@@ -1,3 +1,4 @@
+export { App, type AnyAppFunction, type AppFunction, type FunctionOptions, type SpawnedCall } from './app';
 export * from './berth';
 export * from './credentials';
 export { FunctionFailed, type Arguments } from './failed';

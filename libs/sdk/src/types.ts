@@ -5,7 +5,7 @@ export type Runtime = 'python' | 'node';
 /** pending: waits for a container. running: user code runs. The rest are final. */
 export type InvocationStatus = 'pending' | 'running' | 'success' | 'failure' | 'terminated';
 
-export interface App {
+export interface BerthApp {
   app_id: string;
   name: string;
   state: AppState;

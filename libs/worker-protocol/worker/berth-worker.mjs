@@ -11,6 +11,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import module from 'node:module';
 import { connect } from 'node:net';
 import { extname, join, resolve as resolvePath } from 'node:path';
 import { Writable } from 'node:stream';
@@ -198,6 +199,7 @@ async function load(name) {
     );
   }
   loading = file;
+  offerSdk();
   const loaded = await import(pathToFileURL(file).href);
   const named = valueAt(loaded, path);
   const onDefault = valueAt(loaded.default, path);
@@ -214,6 +216,22 @@ async function load(name) {
     );
   }
   return found.value.bind(found.owner);
+}
+
+/** `@berth/sdk` is there without being installed; one that the source or the image brings along comes first. */
+function offerSdk() {
+  const own = join(WORKER_FILE, '../lib/sdk.mjs');
+  if (!module.registerHooks || !existsSync(own)) return;
+  module.registerHooks({
+    resolve(specifier, context, next) {
+      if (specifier !== '@berth/sdk') return next(specifier, context);
+      try {
+        return next(specifier, context);
+      } catch {
+        return { url: pathToFileURL(own).href, shortCircuit: true };
+      }
+    },
+  });
 }
 
 /** `pkg.sub` and `pkg/sub` name the same file. */

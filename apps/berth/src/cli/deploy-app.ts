@@ -1,10 +1,10 @@
-import type { App, Berth, DeployedFunction, FunctionDefinition, Tree, UploadProgress } from '@berth/sdk';
+import type { BerthApp, Berth, DeployedFunction, FunctionDefinition, Tree, UploadProgress } from '@berth/sdk';
 import { deployFolder, type DeployedFolder } from './deploy';
 import { imagesOf } from './image-build';
 import { describeFile, readTarget, type DescribedApp } from './user-file';
 
 export interface Deployed {
-  app: App;
+  app: BerthApp;
   tree: Tree;
   functions: DeployedFunction[];
 }
@@ -29,7 +29,7 @@ export async function deployWhat(
 export async function deployApp(
   berth: Berth,
   described: DescribedApp,
-  appOf: () => Promise<App>,
+  appOf: () => Promise<BerthApp>,
   onProgress?: (progress: UploadProgress) => void,
 ): Promise<Deployed> {
   if (described.functions.length === 0) {

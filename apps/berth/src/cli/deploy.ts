@@ -1,8 +1,8 @@
-import type { App, Berth, DeployedFunction, Tree, UploadProgress } from '@berth/sdk';
+import type { BerthApp, Berth, DeployedFunction, Tree, UploadProgress } from '@berth/sdk';
 import { readManifest } from './manifest';
 
 export interface DeployedFolder {
-  app: App;
+  app: BerthApp;
   tree: Tree;
   functions: DeployedFunction[];
   /** Of the deployment that a rollback can go back to. */

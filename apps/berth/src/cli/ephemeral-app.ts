@@ -1,5 +1,5 @@
 import { setInterval as every } from 'node:timers/promises';
-import { BerthApiError, type App, type Berth } from '@berth/sdk';
+import { BerthApiError, type BerthApp, type Berth } from '@berth/sdk';
 import colors from 'picocolors';
 import { deployApp, showUpload, type Deployed } from './deploy-app';
 import type { DescribedApp } from './user-file';
@@ -29,7 +29,7 @@ export async function withEphemeralApp<T>(
   const interrupted = () => ending.abort(new Interrupted());
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   const { app: name, environment } = described;
-  let app: App | undefined;
+  let app: BerthApp | undefined;
   let lastLineAt = Date.now();
   try {
     const create = async () =>

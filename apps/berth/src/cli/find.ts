@@ -1,7 +1,7 @@
-import type { App, Berth, BerthFunction } from '@berth/sdk';
+import type { BerthApp, Berth, BerthFunction } from '@berth/sdk';
 
 /** An app by id or by name. Throws, with what to do, when there is none. */
-export async function findApp(berth: Berth, nameOrId: string): Promise<App> {
+export async function findApp(berth: Berth, nameOrId: string): Promise<BerthApp> {
   if (nameOrId.startsWith('ap-')) return berth.apps.get(nameOrId);
   const app = await berth.apps.find(nameOrId);
   if (app) return app;
@@ -16,7 +16,7 @@ export async function findFunction(berth: Berth, nameOrId: string): Promise<Bert
   const parts = nameOrId.split('.');
   if (parts.length < 2)
     throw new Error(`${nameOrId} does not name a function: write app.function, or its id (fu-…).`);
-  let seen: App | undefined;
+  let seen: BerthApp | undefined;
   for (let cut = 1; cut < parts.length; cut++) {
     const app = await berth.apps.find(parts.slice(0, cut).join('.'));
     if (!app) continue;

@@ -31,7 +31,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
   program
     .command('deploy')
     .description(
-      'upload the folder of a Python file, or one with a berth.json, and make its app and each function of it; others of the app stay',
+      'upload the folder of a Python or TypeScript file, or one with a berth.json, and make its app and each function of it; others of the app stay',
     )
     .argument('[what]', 'the file, or the folder', '.')
     .addHelpText('after', '\nExamples:\n  berth deploy squares.py\n  berth deploy examples/seattle-weather')

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { FunctionFailed, type Berth } from '@berth/sdk';
 import { withEphemeralApp, Interrupted } from './ephemeral-app';
+import { readArguments } from './arguments';
 import { readTypedArguments } from './typed-arguments';
 import { describeFile, readTarget, runEntrypoint, type DescribedApp, type Parameter } from './user-file';
 import { withBerth } from './with-berth';
@@ -10,24 +11,24 @@ export function addRunCommand(program: Command): void {
   program
     .command('run')
     .description('make the app of a file for as long as one of its functions runs, and run that')
-    .argument('<target>', 'file.py, or file.py::function')
+    .argument('<target>', 'file.py or file.ts, or file.py::function')
     .argument('[arguments...]', 'for the function, as its signature reads them: --name value, or by place')
     .passThroughOptions()
     .addHelpText(
       'after',
       '\nA local entrypoint runs here and calls the functions; a function runs in a container, and its result is printed' +
-        ' as JSON.\n\nExamples:\n  berth run examples/squares/squares.py --n 5\n  berth run examples/squares/squares.py::square --x 3',
+        ' as JSON.\n\nExamples:\n  berth run examples/squares/squares.py --n 5\n  berth run examples/squares/squares.py::square --x 3\n  berth run examples/triangles/triangles.ts::hypotenuse \'{"a": 3, "b": 4}\'',
     )
     .action((text: string, words: string[]) => withBerth((berth) => runTarget(berth, text, words)));
 }
 
 async function runTarget(berth: Berth, text: string, words: string[]): Promise<void> {
   const target = readTarget(text);
-  if (!target) throw new Error(`${text} is no Python file: write file.py, or file.py::function.`);
+  if (!target) throw new Error(`${text} is no file with an app: write file.py, or file.ts::function.`);
   const described = await describeFile(target.file);
   const chosen = choose(described, target.name);
   // Before anything is made.
-  const input = readTypedArguments(words, chosen.parameters);
+  const input = chosen.parameters ? readTypedArguments(words, chosen.parameters) : readArguments(words);
 
   await withEphemeralApp(berth, described, async ({ app, functions, signal, quiet }) => {
     if (chosen.isEntrypoint) {
@@ -56,7 +57,7 @@ async function runTarget(berth: Berth, text: string, words: string[]): Promise<v
 
 interface Chosen {
   name: string;
-  parameters: Parameter[];
+  parameters: Parameter[] | null;
   isEntrypoint: boolean;
 }
 

@@ -16,12 +16,12 @@ export function addServeCommand(program: Command): void {
   program
     .command('serve')
     .description('make the app of a file, and make it anew whenever a file beside it is saved, until Ctrl-C')
-    .argument('<file>', 'file.py')
+    .argument('<file>', 'file.py or file.ts')
     .addHelpText('after', '\nExample:\n  berth serve examples/squares/squares.py')
     .action((text: string) =>
       withBerth(async (berth) => {
         const target = readTarget(text);
-        if (!target) throw new Error(`${text} is no Python file.`);
+        if (!target) throw new Error(`${text} is no file with an app.`);
         const described = await describeFile(target.file);
         await withEphemeralApp(berth, described, async (app) => {
           show(app);

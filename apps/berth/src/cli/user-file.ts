@@ -1,8 +1,8 @@
-/** A user's file with an app in it, as the user's own Python tells of it. */
+/** A user's file with an app in it, as the user's own Python or Node tells of it. */
 import { spawn } from 'node:child_process';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { pythonModule } from '@berth/worker-protocol';
+import { pythonModule, workerFolder } from '@berth/worker-protocol';
 
 const parameterSchema = z.object({
   name: z.string(),
@@ -17,7 +17,8 @@ const functionSchema = z.object({
   name: z.string(),
   /** In the words of the REST API, without its source. */
   definition: z.looseObject({ runtime: z.enum(['python', 'node']), handler: z.string() }),
-  parameters: z.array(parameterSchema),
+  /** Null: the language does not say, so arguments are read as they look. */
+  parameters: z.array(parameterSchema).nullable(),
   /** As POST /v1/images takes it, with `{local: folder}` where the id of a tree belongs. */
   image: z.record(z.string(), z.unknown()).nullable().default(null),
 });
@@ -35,18 +36,23 @@ const appSchema = z.object({
 });
 export type DescribedApp = z.output<typeof appSchema>;
 
+const PYTHON = /\.py$/;
+const NODE = /\.[mc]?[jt]s$/;
+
 /** The file said itself what is wrong with it. */
 export class FileFailed extends Error {}
 
-/** `file.py`, or `file.py::function`; undefined for what names no such file. */
+/** `file.py`, or `file.ts::function`; undefined for what names no such file. */
 export function readTarget(text: string): { file: string; name: string | undefined } | undefined {
   const [file, name] = text.split('::', 2);
-  return file!.endsWith('.py') ? { file: file!, name: name || undefined } : undefined;
+  return PYTHON.test(file!) || NODE.test(file!) ? { file: file!, name: name || undefined } : undefined;
 }
 
 /** Imports the file and asks what app is in it. What it prints goes to stderr. Throws FileFailed. */
 export async function describeFile(file: string): Promise<DescribedApp> {
-  const { code, stdout } = await runModule(['describe', file], 'pipe', {});
+  const { code, stdout } = PYTHON.test(file)
+    ? await runModule(['describe', file], 'pipe', {})
+    : await runProgram(process.execPath, [describeScript(), file], 'pipe', process.env);
   if (code !== 0) throw new FileFailed(`${file} could not be read: the reason is above.`);
   return appSchema.parse(JSON.parse(stdout));
 }
@@ -71,21 +77,37 @@ function runModule(
   stdout: 'pipe' | 'inherit',
   env: NodeJS.ProcessEnv,
   signal?: AbortSignal,
-): Promise<{ code: number; stdout: string }> {
+): Promise<Ended> {
   const python = process.env.BERTH_PYTHON || 'python3';
   const path = [dirname(pythonModule()), process.env.PYTHONPATH].filter(Boolean).join(':');
+  const whole = { ...process.env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: '1', ...env };
+  return runProgram(python, ['-c', MAIN, ...words], stdout, whole, signal);
+}
+
+/** Beside the SDK that the build made: a bundle, since users' files import it without installing it. */
+const describeScript = (): string => join(workerFolder(), 'lib/describe.mjs');
+
+interface Ended {
+  code: number;
+  stdout: string;
+}
+
+function runProgram(
+  program: string,
+  words: string[],
+  stdout: 'pipe' | 'inherit',
+  env: NodeJS.ProcessEnv,
+  signal?: AbortSignal,
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(python, ['-c', MAIN, ...words], {
-      env: { ...process.env, PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: '1', ...env },
-      stdio: ['inherit', stdout, 'inherit'],
-    });
+    const child = spawn(program, words, { env, stdio: ['inherit', stdout, 'inherit'] });
     let text = '';
     child.stdout?.on('data', (data: Buffer) => (text += data.toString()));
     child.once('error', (cause: NodeJS.ErrnoException) =>
       reject(
         cause.code === 'ENOENT'
           ? new Error(
-              `There is no ${python}: install Python 3.9 or newer, or say where it is in BERTH_PYTHON.`,
+              `There is no ${program}: install Python 3.9 or newer, or say where it is in BERTH_PYTHON.`,
             )
           : cause,
       ),

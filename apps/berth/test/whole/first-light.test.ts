@@ -2,14 +2,14 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from '@berth/testing';
-import type { Berth, App, InvocationResult } from '@berth/sdk';
+import type { Berth, BerthApp, InvocationResult } from '@berth/sdk';
 import { makeFunction, Platform, python } from './platform';
 
 jest.setTimeout(180_000);
 
 let platform: Platform;
 let berth: Berth;
-let app: App;
+let app: BerthApp;
 beforeAll(async () => {
   platform = await new Platform({ BERTH_SIMULATED_GPUS: 'H100:2' }).start();
   berth = platform.berth();

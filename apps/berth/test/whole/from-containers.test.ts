@@ -3,14 +3,14 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { eventually } from '@berth/testing';
-import type { App, Berth, FunctionDefinition } from '@berth/sdk';
+import type { BerthApp, Berth, FunctionDefinition } from '@berth/sdk';
 import { makeFunction, Platform, python, root } from './platform';
 
 jest.setTimeout(180_000);
 
 let platform: Platform;
 let berth: Berth;
-let app: App;
+let app: BerthApp;
 beforeAll(async () => {
   platform = await new Platform().start();
   berth = platform.berth();

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { App, Berth } from '@berth/sdk';
+import type { BerthApp, Berth } from '@berth/sdk';
 import { eventually } from '@berth/testing';
 import { Platform, root } from './platform';
 
@@ -21,8 +21,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const appsInState = async (state: App['state']) => {
-  const found: App[] = [];
+const appsInState = async (state: BerthApp['state']) => {
+  const found: BerthApp[] = [];
   for await (const app of berth.apps.list({ state })) found.push(app);
   return found;
 };
@@ -80,7 +80,7 @@ test.each([
   ],
   [['examples/squares/squares.py::square'], /Missing: --x. It takes: --x INT/],
   [['examples/squares/squares.py::square', '--x', 'two'], /--x must be a whole number/],
-  [['examples/squares/README.md'], /is no Python file/],
+  [['examples/squares/README.md'], /is no file with an app/],
   [['examples/squares/nowhere.py'], /there is no file .*nowhere\.py/],
 ])('berth run %s is refused before anything is made', async (words, message) => {
   const before = (await appsInState('stopped')).length;
