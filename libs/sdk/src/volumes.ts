@@ -84,14 +84,19 @@ export class Volumes {
   }
 
   /** Puts and removes files, all or none. */
-  commit(volumeId: string, changes: { puts?: VolumePut[]; removes?: string[] }): Promise<{ revision: string }> {
+  commit(
+    volumeId: string,
+    changes: { puts?: VolumePut[]; removes?: string[] },
+  ): Promise<{ revision: string }> {
     return this.http.json('POST', `${pathOf(volumeId)}/commits`, { body: changes });
   }
 
   /** Removes a file, or a folder with all that is below it; how many files that were. */
   async remove(volumeId: string, path: string, options: { recursive?: boolean } = {}): Promise<number> {
     const query = { path, ...options };
-    const { removed } = await this.http.json<{ removed: string }>('DELETE', `${pathOf(volumeId)}/files`, { query });
+    const { removed } = await this.http.json<{ removed: string }>('DELETE', `${pathOf(volumeId)}/files`, {
+      query,
+    });
     return Number(removed);
   }
 
@@ -151,7 +156,8 @@ const joined = (folder: string, path: string) => (folder ? `${folder}/${path}` :
 function inside(folder: string, path: string): string {
   const root = resolve(folder);
   const target = resolve(root, path);
-  if (!target.startsWith(root.endsWith(sep) ? root : root + sep)) throw new Error(`${path} leads out of ${folder}.`);
+  if (!target.startsWith(root.endsWith(sep) ? root : root + sep))
+    throw new Error(`${path} leads out of ${folder}.`);
   return target;
 }
 
