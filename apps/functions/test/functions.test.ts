@@ -210,6 +210,34 @@ describe('functions', () => {
   });
 });
 
+describe('volumes', () => {
+  test('are those of the app’s environment, and one that is not there is refused before any effect', async () => {
+    const { appId } = await anApp();
+    const refusal = { kind: 'not_found', field: 'volumes', message: expect.stringContaining('prod') };
+    await expect(createFunction(appId, { name: 'f', volumes: { '/data': 'prod' } })).rejects.toMatchObject(
+      refusal,
+    );
+    const volumes = { '/data': 'main' };
+    const made = (await createFunction(appId, { name: 'f', volumes, minContainers: 1 })).function!;
+    const { spec } = await eventually(() => scheduler.wishOf(made.functionId));
+    expect(spec).toMatchObject({ volumes, environment: 'main' });
+  });
+
+  test.each<[string, Record<string, string>]>([
+    ['a relative path', { data: 'main' }],
+    ['a path of the platform', { '/berth/source': 'main' }],
+    ['a path of the system', { '/proc/data': 'main' }],
+    ['a path in another volume', { '/a': 'main', '/a/b': 'other' }],
+    ['one volume at two paths', { '/a': 'main', '/b': 'main' }],
+  ])('at %s are refused', async (_, volumes) => {
+    const { appId } = await anApp();
+    await expect(createFunction(appId, { volumes })).rejects.toMatchObject({
+      kind: 'invalid',
+      field: 'volumes',
+    });
+  });
+});
+
 describe('secrets', () => {
   test('are those of the app’s environment, and one that is not there is refused before any effect', async () => {
     const { appId } = await anApp();

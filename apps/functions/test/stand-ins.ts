@@ -9,6 +9,7 @@ import {
   type SetWishRequest,
 } from '@berth/contracts/scheduler/v1/scheduler';
 import { SyncServiceService, type TreeEntry } from '@berth/contracts/sync/v1/sync';
+import { VolumeServiceService } from '@berth/contracts/sync/v1/volume';
 import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
 import { encodeContainerEvent } from '@berth/events';
@@ -62,7 +63,7 @@ export function syncStandIn(): ServiceModule {
   const treeOf = (treeId: string) => ({
     tree: { treeId, entries: trees.get(treeId)!.entries, contentHash: '', createdAt: new Date() },
   });
-  return standIn('sync', SyncServiceService, {
+  const chunksAndTrees = some(SyncServiceService, {
     createTreeFromFiles: async ({ files }, call: CallContext) => {
       const workspaceId = workspaceOf(call);
       const text = JSON.stringify(Object.entries(files).sort());
@@ -81,6 +82,13 @@ export function syncStandIn(): ServiceModule {
       return treeOf(treeId);
     },
   });
+  // A volume named after each environment.
+  const volumes = some(VolumeServiceService, {
+    findMissingVolumes: async ({ environment, names }) => ({
+      missing: names.filter((name) => name !== environment),
+    }),
+  });
+  return standInOf('sync', chunksAndTrees, volumes);
 }
 
 /** A scheduler with one container for each that is wished for; tests say what becomes of them. */

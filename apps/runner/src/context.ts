@@ -32,6 +32,7 @@ import { openNodeFile, type NodeFile } from './node/node-file';
 import { openInputQueue } from './queue/input-queue';
 import { UsageBook } from './usage/usage-book';
 import { volumeClient } from './volumes/volume-client';
+import { addVolumeRoutes } from './volumes/volume-routes';
 import { openVolumes } from './volumes/volumes';
 import { openGateways } from './web/gateways';
 
@@ -138,6 +139,8 @@ export async function createContext({ config: service, env, log, tokens }: Base)
       (it) => it.close(),
     );
     const builder = opened(new Builder(images, nodeImages, bus, log), (it) => it.stop());
+    const routes = new RuntimeRoutes();
+    addVolumeRoutes(routes, volumes);
     const containers: Containers = new Containers(
       {
         engine,
@@ -152,7 +155,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
         reporter,
         usage,
         bus,
-        api: { identity, gateway, routes: new RuntimeRoutes() },
+        api: { identity, gateway, routes },
         gateways,
         functions,
         nodeId: () => node.nodeId,

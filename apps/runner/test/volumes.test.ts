@@ -340,7 +340,7 @@ describe('user code that means harm', () => {
     const many = 'import os\nfor n in range(100001): os.mknod(str(n))';
     expect(spawnSync('python3', ['-c', many], { cwd: one.path('.') }).status).toBe(0);
     await expect(one.commit()).rejects.toMatchObject({
-      kind: 'exhausted',
+      kind: 'too_large',
       message: expect.stringContaining('100000 files'),
     });
     await one.end();
@@ -353,7 +353,7 @@ describe('user code that means harm', () => {
     const one = await TestContainer.start(node, 'one');
     one.write('hole', '');
     truncateSync(one.path('hole'), 2 * 1024 ** 4);
-    await expect(one.commit()).rejects.toMatchObject({ kind: 'exhausted' });
+    await expect(one.commit()).rejects.toMatchObject({ kind: 'too_large' });
     expect(volume.puts).toBe(0);
   });
 });

@@ -262,7 +262,7 @@ describe('commits', () => {
     await volume.commit({ puts });
     expect(await volume.get()).toMatchObject({ files: 20_000n });
     const more = Array.from({ length: 80_001 }, (_, n) => ({ ...chunk, path: `more/${n}` }));
-    await expect(volume.commit({ puts: more })).rejects.toMatchObject({ kind: 'exhausted', field: 'puts' });
+    await expect(volume.commit({ puts: more })).rejects.toMatchObject({ kind: 'too_large', field: 'puts' });
     expect(await volume.get()).toMatchObject({ files: 20_000n, revision: 1n });
   });
 });

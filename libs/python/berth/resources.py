@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -36,6 +37,14 @@ class Volume:
     def from_name(cls, name: str, *, create_if_missing: bool = False) -> "Volume":
         """A volume of the app's environment; with `create_if_missing` a deploy makes it."""
         return cls(name, create_if_missing)
+
+    @property
+    def path(self) -> str:
+        """Where it is in this container."""
+        paths: Dict[str, str] = json.loads(os.environ.get("BERTH_VOLUMES", "{}"))
+        if self.name not in paths:
+            raise InvalidError("this container has no volume %s: the function has to name it" % self.name)
+        return paths[self.name]
 
     def commit(self) -> None:
         """Makes what this container has written there so far visible to others; they see it when they reload or start.

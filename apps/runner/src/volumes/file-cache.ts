@@ -8,6 +8,7 @@ import { constants } from 'node:fs';
 import { copyFile, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from '@berth/service-kit';
+import { untilAnswered } from '../files/until-answered';
 import type { VolumeClient } from './volume-client';
 
 const BYTES_MAX = 32 * 1024 ** 3;
@@ -72,7 +73,7 @@ export async function openFileCache(
         }
         let work = fetching.get(path);
         if (!work) {
-          work = fetch(workspaceId, chunks, path).finally(() => fetching.delete(path));
+          work = untilAnswered(() => fetch(workspaceId, chunks, path)).finally(() => fetching.delete(path));
           fetching.set(path, work);
         }
         await work;

@@ -23,7 +23,7 @@ export interface Scan {
 
 /**
  * What lies in a folder that may change meanwhile. Nothing is opened but folders, and no link is followed.
- * Errors: `exhausted` for more than a volume may have.
+ * Errors: `too_large` for more than a volume may have.
  */
 export async function scan(root: string): Promise<Scan> {
   const result: Scan = { files: new Map(), leftOut: new Map() };
@@ -44,7 +44,7 @@ export async function scan(root: string): Promise<Scan> {
         const size = Number(stat.size);
         bytes += size;
         if (bytes > BYTES_MAX) {
-          throw new BerthError('exhausted', `The files of the volume have more than ${BYTES_MAX} bytes.`);
+          throw new BerthError('too_large', `The files of the volume have more than ${BYTES_MAX} bytes.`);
         }
         return void result.files.set(path, { executable, size, link: '', stamp: stampOf(stat) });
       }
@@ -61,7 +61,7 @@ export async function scan(root: string): Promise<Scan> {
     let batch: Promise<void>[] = [];
     for await (const raw of folder.names()) {
       if (++seen > ENTRIES_MAX) {
-        throw new BerthError('exhausted', `The volume has more than ${ENTRIES_MAX} files and folders in it.`);
+        throw new BerthError('too_large', `The volume has more than ${ENTRIES_MAX} files and folders in it.`);
       }
       batch.push(lookAt(raw));
       if (batch.length < AT_ONCE) continue;

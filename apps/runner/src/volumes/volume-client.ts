@@ -11,7 +11,7 @@ export interface VolumeClient {
   fetchChunks(workspaceId: string, hashes: readonly string[]): AsyncIterable<Uint8Array>;
   missingChunks(workspaceId: string, hashes: string[]): Promise<Set<string>>;
   putChunk(workspaceId: string, hash: string, content: Uint8Array): Promise<void>;
-  /** The revision of the head that has these changes. Errors: `not_found`, `exhausted`, `invalid`. */
+  /** The revision of the head that has these changes. Errors: `not_found`, `too_large`, `invalid`. */
   commit(commit: VolumeCommit): Promise<number>;
 }
 
@@ -87,7 +87,7 @@ export function volumeClient({ sync, volumes }: Services): VolumeClient {
       });
       if (bytes > COMMIT_BYTES_MAX) {
         throw new BerthError(
-          'exhausted',
+          'too_large',
           'There are more changes than one commit can carry: commit more often.',
         );
       }

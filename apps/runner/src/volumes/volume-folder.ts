@@ -69,7 +69,7 @@ export class VolumeFolder {
 
   /**
    * Publishes what the container changed since the last time, all of it or nothing.
-   * Errors: `exhausted` for more than a volume may have; `not_found` when the volume is gone; `unavailable`.
+   * Errors: `too_large` for more than a volume may have; `not_found` when the volume is gone; `unavailable`.
    */
   commit(how: CommitHow): Promise<Committed> {
     return this.#inTurn(() => this.#commit(how));

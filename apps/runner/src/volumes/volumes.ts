@@ -12,6 +12,7 @@ import type { ContainerSpec } from '@berth/contracts/scheduler/v1/scheduler';
 import type { Mount } from '@berth/container-engine';
 import { BerthError, type Logger } from '@berth/service-kit';
 import { Backoff } from '../files/backoff';
+import { untilAnswered } from '../files/until-answered';
 import { writeAtomically } from '../files/write-atomically';
 import { openFileCache } from './file-cache';
 import type { Owner } from './place';
@@ -21,8 +22,8 @@ import type { Head, VolumeClient } from './volume-client';
 /** How often a running container's changes are committed by themselves; at most a tenth of the time goes into looking. */
 const BACKGROUND_MS = 5_000;
 const BACKGROUND_SHARE = 10;
-/** Longer than a restart of sync takes; its supervisor starts it again. */
-const TRY_MS = 30_000;
+/** How long the end of a container waits for its last commit, which then goes on without it. */
+const END_MS = 30_000;
 /** What a last commit gets when the runner stops; what it does not manage is for the next start. */
 const LEAVE_MS = 3_000;
 /** Pauses between attempts to commit what a container left. */
@@ -34,7 +35,7 @@ export interface Volumes {
    * Errors: `not_found` for a volume that is not there; `unavailable` when sync does not answer for half a minute.
    */
   open(containerId: string, spec: ContainerSpec, say: (text: string) => void): Promise<ContainerVolumes>;
-  /** Publishes what a container changed in one of its volumes. Errors: `not_found`, `exhausted`, `unavailable`. */
+  /** Publishes what a container changed in one of its volumes. Errors: `not_found`, `too_large`, `unavailable`. */
   commitVolume(containerId: string, name: string): Promise<Committed>;
   /** Gives a container what others have committed; the revision that it has then. Errors: as commitVolume. */
   reloadVolume(containerId: string, name: string): Promise<number>;
@@ -181,11 +182,7 @@ export async function openVolumes({
       const mounted = new Map<string, { folder: VolumeFolder; root: string; copy: Copy; path: string }>();
       try {
         for (const [index, [path, name]] of Object.entries(spec.volumes).sort().entries()) {
-          const head = await untilAnswered(
-            () => client.open({ workspaceId, environment, name }),
-            name,
-            environment,
-          );
+          const head = await headNamed(client, { workspaceId, environment, name });
           const copy = { workspaceId, volumeId: head.volumeId, name, revision: head.revision };
           const at = join(root, String(index));
           mounted.set(name, { folder: await make(at, head, copy), root: at, copy, path });
@@ -274,7 +271,7 @@ export async function openVolumes({
             ),
           );
           const isSettled = Promise.all(settled).then(() => true);
-          const isLate = pause(TRY_MS, false, { signal: leaving, ref: false }).catch(() =>
+          const isLate = pause(END_MS, false, { signal: leaving, ref: false }).catch(() =>
             pause(LEAVE_MS, false, { ref: false }),
           );
           if (await Promise.race([isSettled, isLate])) await rm(root, { recursive: true, force: true });
@@ -318,24 +315,21 @@ const itself = (): Owner | undefined =>
 /** Reasons of one commit that are said. */
 const SAID_MAX = 20;
 
-async function untilAnswered(ask: () => Promise<Head>, name: string, environment: string): Promise<Head> {
-  const until = Date.now() + TRY_MS;
-  const backoff = new Backoff(100, 1000);
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (error instanceof BerthError && error.kind === 'not_found') {
-        throw new BerthError(
-          'not_found',
-          `The environment ${environment} has no volume ${name}: make it again, or leave it out of the function.`,
-          { field: 'volumes', cause: error },
-        );
-      }
-      const mayPass = error instanceof BerthError && ['unavailable', 'timeout'].includes(error.kind);
-      if (!mayPass || Date.now() > until) throw error;
-      await backoff.wait();
-    }
+/** A head that is not there is the user's to make. */
+async function headNamed(
+  client: VolumeClient,
+  which: { workspaceId: string; environment: string; name: string },
+) {
+  try {
+    return await untilAnswered(() => client.open(which));
+  } catch (error) {
+    if (!(error instanceof BerthError) || error.kind !== 'not_found') throw error;
+    const { environment, name } = which;
+    throw new BerthError(
+      'not_found',
+      `The environment ${environment} has no volume ${name}: make it again, or leave it out of the function.`,
+      { field: 'volumes', cause: error },
+    );
   }
 }
 

@@ -61,11 +61,11 @@ export function typedPath(path: string): string {
   return trimmed === '.' ? '' : trimmed;
 }
 
-/** Errors: `exhausted` for a volume that would become too large. */
+/** Errors: `too_large` for a volume that would become too large. */
 export function checkVolumeSize({ files, bytes }: { files: number; bytes: number }): void {
   if (files > VOLUME_FILES_MAX) {
     throw new BerthError(
-      'exhausted',
+      'too_large',
       `The volume would have ${files} files: ${VOLUME_FILES_MAX} are the most.`,
       {
         field: 'puts',
@@ -74,7 +74,7 @@ export function checkVolumeSize({ files, bytes }: { files: number; bytes: number
   }
   if (bytes > VOLUME_BYTES_MAX) {
     throw new BerthError(
-      'exhausted',
+      'too_large',
       `The volume would have ${bytes} bytes: ${VOLUME_BYTES_MAX} are the most.`,
       {
         field: 'puts',
