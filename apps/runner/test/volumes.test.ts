@@ -65,14 +65,18 @@ class TestContainer {
     this.said = said;
   }
 
-  static async start(node: Volumes, id: string): Promise<TestContainer> {
+  static async start(
+    node: Volumes,
+    id: string,
+    signal = new AbortController().signal,
+  ): Promise<TestContainer> {
     const spec = ContainerSpec.fromPartial({
       workspaceId: 'wo-1',
       environment: 'main',
       volumes: { '/data': 'data' },
     });
     const said: string[] = [];
-    return new TestContainer(id, node, await node.open(id, spec, (text) => said.push(text)), said);
+    return new TestContainer(id, node, await node.open(id, spec, (text) => said.push(text), signal), said);
   }
 
   path = (name: string) => join(this.volumes.mounts[0]!.source, name);
@@ -221,6 +225,16 @@ describe('a container', () => {
       message: expect.stringContaining('main has no volume data'),
     });
     expect(readdirSync(join(folder, 'work'))).toEqual(['one']);
+  });
+
+  test('that is not wanted any more as it starts leaves nothing behind', async () => {
+    for (let n = 0; n < 50; n++) volume.put(`file-${n}`, `content ${n}`);
+    const node = await openNode();
+    const unwanted = new AbortController();
+    const starting = TestContainer.start(node, 'one', unwanted.signal);
+    unwanted.abort(new Error('not wanted'));
+    await expect(starting).rejects.toThrow('not wanted');
+    expect(readdirSync(join(folder, 'work'))).toEqual([]);
   });
 
   test('has a large file moved in chunks, and only those that changed', async () => {

@@ -204,6 +204,23 @@ test('a file’s bytes are its own, whatever range is asked for', async () => {
   expect(Buffer.from(await response.arrayBuffer()).equals(content.subarray(4194300, 4194310))).toBe(true);
 });
 
+test('a file that is damaged in its middle ends as a broken connection, and not as a shorter file', async () => {
+  const volume = await aVolume();
+  const local = join(platform.dataDir, 'upload');
+  const content = randomBytes(12 * 1024 * 1024);
+  writeFileSync(local, content);
+  await berth.volumes.upload(volume.volume_id, local, '/f');
+  const last = createHash('sha256')
+    .update(content.subarray(8 * 1024 * 1024))
+    .digest('hex');
+  const { workspace_id } = platform.credentials();
+  const chunk = join(platform.dataDir, 'sync/chunks', workspace_id, last.slice(0, 2), last);
+  writeFileSync(chunk, randomBytes(4 * 1024 * 1024));
+  await expect(textOf(volume, 'f')).rejects.toThrow();
+  await berth.volumes.upload(volume.volume_id, local, '/f');
+  expect((await platform.cli('volume', 'get', volume.name, 'f', local)).code).toBe(0);
+});
+
 test('a function whose volume is not there is not made, and one whose volume went says so', async () => {
   const volume = await aVolume();
   await expect(

@@ -410,7 +410,7 @@ export class Container {
   async #openVolumes(): Promise<ContainerVolumes> {
     const say = (text: string) => this.#logs.print('stderr', Buffer.from(text), '');
     try {
-      return await this.tools.volumes.open(this.containerId, this.spec, say);
+      return await this.tools.volumes.open(this.containerId, this.spec, say, this.#pulling.signal);
     } catch (error) {
       const isUsers = error instanceof BerthError && ['not_found', 'data_loss'].includes(error.kind);
       const level = isUsers ? 'info' : 'error';

@@ -32,6 +32,7 @@ export interface PlaceTools {
 export async function placeFiles(
   tools: PlaceTools,
   files: ReadonlyMap<string, HeadFile>,
+  signal?: AbortSignal,
 ): Promise<Map<string, BaseFile>> {
   const placed = new Map<string, BaseFile>();
   const byFolder = Map.groupBy(files, ([path]) => path.slice(0, Math.max(0, path.lastIndexOf('/'))));
@@ -42,6 +43,7 @@ export async function placeFiles(
     const waiting = inside.values();
     const work = async () => {
       for (const [filePath, file] of waiting) {
+        signal?.throwIfAborted();
         const name = filePath.slice(filePath.lastIndexOf('/') + 1);
         const stamp = await placeFile(tools, folder, name, file);
         if (stamp) placed.set(filePath, { ...file, stamp });

@@ -44,12 +44,12 @@ export class VolumeFolder {
     private revision: number,
   ) {}
 
-  /** An empty folder becomes the copy of a head. */
-  static async make(tools: FolderTools, head: Head): Promise<VolumeFolder> {
+  /** An empty folder becomes the copy of a head. Throws between two files when `signal` aborts. */
+  static async make(tools: FolderTools, head: Head, signal: AbortSignal): Promise<VolumeFolder> {
     const root = await OpenFolder.open(tools.data);
     await using opened = root;
     if (tools.owner) await opened.own(tools.owner.uid, tools.owner.gid);
-    return new VolumeFolder(tools, await placeFiles(tools, head.files!), head.revision);
+    return new VolumeFolder(tools, await placeFiles(tools, head.files!, signal), head.revision);
   }
 
   /** A copy of which only the revision is known that it began with: all of it is compared with the head of now. */

@@ -31,10 +31,16 @@ const AGAIN_MS = { first: 500, max: 30_000 };
 
 export interface Volumes {
   /**
-   * Copies of all volumes that a container's spec names, as their heads are now. `say` reaches who reads its logs.
+   * Copies of all volumes that a container's spec names, as their heads are now. `say` reaches who reads its logs;
+   * `signal` aborts when the container is not wanted any more.
    * Errors: `not_found` for a volume that is not there; `unavailable` when sync does not answer for half a minute.
    */
-  open(containerId: string, spec: ContainerSpec, say: (text: string) => void): Promise<ContainerVolumes>;
+  open(
+    containerId: string,
+    spec: ContainerSpec,
+    say: (text: string) => void,
+    signal: AbortSignal,
+  ): Promise<ContainerVolumes>;
   /** Publishes what a container changed in one of its volumes. Errors: `not_found`, `too_large`, `unavailable`. */
   commitVolume(containerId: string, name: string): Promise<Committed>;
   /** Gives a container what others have committed; the revision that it has then. Errors: as commitVolume. */
@@ -105,10 +111,10 @@ export async function openVolumes({
   });
   const note = (root: string, copy: Copy) => writeAtomically(join(root, 'copy.json'), JSON.stringify(copy));
 
-  const make = async (root: string, head: Head, copy: Copy): Promise<VolumeFolder> => {
+  const make = async (root: string, head: Head, copy: Copy, signal: AbortSignal): Promise<VolumeFolder> => {
     const tools = toolsOf(root, copy);
     for (const path of [tools.data, tools.aside]) await mkdir(path, { recursive: true, mode: 0o755 });
-    const made = await VolumeFolder.make(tools, head);
+    const made = await VolumeFolder.make(tools, head, signal);
     // Only now: what is not whole must not be taken for one from which files were removed.
     note(root, copy);
     return made;
@@ -176,7 +182,7 @@ export async function openVolumes({
   const earlier = await readdir(work);
 
   return {
-    async open(containerId, spec, say) {
+    async open(containerId, spec, say, signal) {
       const { workspaceId, environment } = spec;
       const root = join(work, containerId);
       const mounted = new Map<string, { folder: VolumeFolder; root: string; copy: Copy; path: string }>();
@@ -185,7 +191,7 @@ export async function openVolumes({
           const head = await headNamed(client, { workspaceId, environment, name });
           const copy = { workspaceId, volumeId: head.volumeId, name, revision: head.revision };
           const at = join(root, String(index));
-          mounted.set(name, { folder: await make(at, head, copy), root: at, copy, path });
+          mounted.set(name, { folder: await make(at, head, copy, signal), root: at, copy, path });
         }
       } catch (error) {
         await rm(root, { recursive: true, force: true });

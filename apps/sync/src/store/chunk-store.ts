@@ -14,7 +14,7 @@ import { hashOf, isHash } from '../domain/chunk';
 export interface ChunkStore {
   /** Stores content under its hash, which the caller has checked. A damaged chunk is mended. Repeatable. */
   put(workspaceId: string, hash: string, content: Uint8Array): Promise<void>;
-  /** The content, checked against its hash; undefined when it is missing or damaged. */
+  /** The content, checked against its hash; undefined when it is missing, or damaged: then it is missing from now on. */
   read(workspaceId: string, hash: string): Promise<Buffer | undefined>;
   /** Bytes of each of these chunks; undefined for one that is missing. */
   sizes(workspaceId: string, hashes: Iterable<string>): Promise<Map<string, number | undefined>>;
@@ -46,6 +46,14 @@ export async function openChunkStore(folder: string): Promise<ChunkStore> {
     return content && hashOf(content) === hash ? content : undefined;
   };
 
+  /** Takes a damaged chunk away, so that whoever has its content is asked for it. One that was mended meanwhile stays. */
+  const condemn = async (path: string, hash: string): Promise<void> => {
+    const taken = join(aside, randomUUID());
+    await rename(path, taken).catch(unlessMissing);
+    if (await read(taken, hash)) await rename(taken, path);
+    else await rm(taken, { force: true });
+  };
+
   return {
     async put(workspaceId, hash, content) {
       const path = pathOf(workspaceId, hash);
@@ -62,7 +70,12 @@ export async function openChunkStore(folder: string): Promise<ChunkStore> {
       await syncFolder(dirname(path));
     },
 
-    read: (workspaceId, hash) => read(pathOf(workspaceId, hash), hash),
+    async read(workspaceId, hash) {
+      const path = pathOf(workspaceId, hash);
+      const content = await read(path, hash);
+      if (!content) await condemn(path, hash);
+      return content;
+    },
 
     async sizes(workspaceId, hashes) {
       const found = new Map<string, number | undefined>();
