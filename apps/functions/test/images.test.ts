@@ -58,7 +58,7 @@ const aDefinition = (name: string) => ImageDefinition.fromPartial({ steps: [step
 const ask = async (definition: ImageDefinition, caller = owner) =>
   (await client.createImage(CreateImageRequest.fromPartial({ definition }), { for: caller })).image!;
 const get = async (imageId: string) => (await client.getImage({ imageId }, { for: owner })).image!;
-const claim = async () => (await runner.claimImageBuild({ nodeId: NODE })).build;
+const claim = async (restarted = false) => (await runner.claimImageBuild({ nodeId: NODE, restarted })).build;
 const finish = ({ imageId, attempt }: ImageBuild, error?: Partial<ImageError>) =>
   runner.finishImageBuild({
     imageId,
@@ -78,7 +78,7 @@ const expire = (imageId: string) =>
 test('of a hundred callers at once one has it built, and all get that image', async () => {
   const images = await Promise.all(Array.from({ length: 100 }, () => ask(aDefinition('once'))));
   expect(new Set(images.map(({ imageId }) => imageId)).size).toBe(1);
-  const builds = await Promise.all(Array.from({ length: 10 }, claim));
+  const builds = await Promise.all(Array.from({ length: 10 }, () => claim()));
   expect(builds.filter(Boolean)).toHaveLength(1);
   await finish(builds.find(Boolean)!);
   expect(await ask(aDefinition('once'))).toMatchObject({
@@ -186,6 +186,12 @@ test('a build whose runner went silent is another one’s; what the first says t
   await finish(second);
   await finish(second, { message: 'a repeat is no second outcome' });
   expect((await get(imageId)).state).toBe(ImageState.IMAGE_STATE_READY);
+});
+
+test('a runner that starts again builds at once what its node had begun', async () => {
+  const { imageId } = await ask(aDefinition('restarted'));
+  await claim();
+  expect(await claim(true)).toMatchObject({ imageId, attempt: 2 });
 });
 
 test('one that is lost again and again ends as a failure', async () => {

@@ -1,6 +1,7 @@
 import { findCredentials, type Credentials } from './credentials';
 import { FunctionFailed, type Arguments } from './failed';
 import { BerthApiError, Http } from './http';
+import { Images } from './images';
 import { Secrets } from './secrets';
 import { mapInputs, readOutputs, type Inputs, type MapOptions, type OutputsOptions } from './map';
 import type {
@@ -48,11 +49,13 @@ export class Berth {
   readonly http: Http;
   readonly secrets: Secrets;
   readonly volumes: Volumes;
+  readonly images: Images;
 
   constructor(credentials: Credentials = findCredentials()) {
     this.http = new Http(credentials);
     this.secrets = new Secrets(this.http);
     this.volumes = new Volumes(this.http);
+    this.images = new Images(this.http, (folder) => this.trees.upload(folder));
   }
 
   /** Calls a function and gives its result; throws FunctionFailed with the user's own traceback. */

@@ -3,6 +3,7 @@ export * from './berth';
 export * from './credentials';
 export { FunctionFailed, type Arguments } from './failed';
 export { BerthApiError } from './http';
+export * from './images';
 export * from './secrets';
 export type { Inputs, MapOptions, OutputsOptions } from './map';
 export * from './types';

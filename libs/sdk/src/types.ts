@@ -23,6 +23,7 @@ export interface FunctionDefinition {
   files?: Record<string, string>;
   /** The id of an uploaded tree. */
   source?: string;
+  /** A registry reference, or the id of an image (`im-…`). Default: the base image of the runtime. */
   image?: string;
   /** A model, a model and count (`H100:4`), `any`, or several in order of preference. */
   gpu?: string | string[];

@@ -1,6 +1,6 @@
 import type { BerthApp, Berth, DeployedFunction, FunctionDefinition, Tree, UploadProgress } from '@berth/sdk';
+import { buildImages, type Described } from './deploy-images';
 import { deployFolder, type DeployedFolder } from './deploy';
-import { imagesOf } from './image-build';
 import { describeFile, readTarget, type DescribedApp } from './user-file';
 
 export interface Deployed {
@@ -35,16 +35,19 @@ export async function deployApp(
   if (described.functions.length === 0) {
     throw new Error(`The app ${described.app} has no functions: write @app.function() above one.`);
   }
+  const functions = await buildImages(
+    berth,
+    described.functions.map(({ name, definition }) => ({ ...definition, name }) as Described),
+    described.folder,
+  );
   const tree = await berth.trees.upload(described.folder, onProgress);
   const app = await appOf();
-  const functions: DeployedFunction[] = [];
-  const images = imagesOf(berth);
-  for (const { name, definition, image } of described.functions) {
-    const own = image ? { image: await images.build(image) } : {};
-    const whole = { ...definition, ...own, source: tree.tree_id } as FunctionDefinition;
-    functions.push(await berth.functions.deploy(app.app_id, name, whole));
+  const deployed: DeployedFunction[] = [];
+  for (const { name, ...definition } of functions) {
+    const whole = { ...definition, source: tree.tree_id } as FunctionDefinition;
+    deployed.push(await berth.functions.deploy(app.app_id, name, whole));
   }
-  return { app, tree, functions };
+  return { app, tree, functions: deployed };
 }
 
 /** Shows an upload on a terminal, in one line. */

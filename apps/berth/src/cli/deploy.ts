@@ -1,4 +1,5 @@
-import type { BerthApp, Berth, DeployedFunction, Tree, UploadProgress } from '@berth/sdk';
+import type { BerthApp, Berth, DeployedFunction, FunctionDefinition, Tree, UploadProgress } from '@berth/sdk';
+import { buildImages, type Described } from './deploy-images';
 import { readManifest } from './manifest';
 
 export interface DeployedFolder {
@@ -16,11 +17,13 @@ export async function deployFolder(
   onProgress?: (progress: UploadProgress) => void,
 ): Promise<DeployedFolder> {
   const { app: name, environment, functions: wanted } = readManifest(folder);
+  const resolved = await buildImages(berth, wanted as Described[], folder);
   const tree = await berth.trees.upload(folder, onProgress);
   const app = await berth.apps.ensure(name, environment);
   const functions: DeployedFunction[] = [];
-  for (const { name, ...definition } of wanted) {
-    functions.push(await berth.functions.deploy(app.app_id, name, { ...definition, source: tree.tree_id }));
+  for (const { name, ...definition } of resolved) {
+    const whole = { ...definition, source: tree.tree_id } as FunctionDefinition;
+    functions.push(await berth.functions.deploy(app.app_id, name, whole));
   }
   const { number } = await berth.apps.noteDeployment(app.app_id);
   return { app, tree, functions, number };

@@ -6,7 +6,8 @@ const functionSchema = z.strictObject({
   name: z.string().min(1),
   runtime: z.enum(['python', 'node']),
   handler: z.string().min(1),
-  image: z.string().optional(),
+  // Or what it is made of, which the platform checks.
+  image: z.union([z.string(), z.record(z.string(), z.unknown())]).optional(),
   gpu: z.union([z.string(), z.array(z.string())]).optional(),
   cpu: z.number().optional(),
   memory: z.number().optional(),

@@ -8,6 +8,7 @@ import { completionScript } from './completion';
 import { deployWhat, showUpload } from './deploy-app';
 import { findApp, findFunction } from './find';
 import { addFunctionCommands } from './function-commands';
+import { addImageCommands } from './image';
 import { ago, errorLines, phaseLines, printTable } from './output';
 import { addRunCommand } from './run';
 import { addSecretCommands } from './secret';
@@ -170,6 +171,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
   addFunctionCommands(program);
   addCallCommands(program);
 
+  addImageCommands(program);
   addSecretCommands(program, withBerth);
   addVolumeCommands(program, withBerth);
 

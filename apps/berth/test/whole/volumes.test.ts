@@ -4,14 +4,14 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '@berth/testing';
-import type { App, Berth, FunctionDefinition, Volume } from '@berth/sdk';
+import type { BerthApp, Berth, FunctionDefinition, Volume } from '@berth/sdk';
 import { makeFunction, Platform, python } from './platform';
 
 jest.setTimeout(180_000);
 
 let platform: Platform;
 let berth: Berth;
-let app: App;
+let app: BerthApp;
 beforeAll(async () => {
   platform = await new Platform().start('--separate');
   berth = platform.berth();

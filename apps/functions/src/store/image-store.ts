@@ -105,6 +105,10 @@ export async function claimImage(sql: Sql, nodeId: string): Promise<ImageRow | u
   return row;
 }
 
+/** What this node builds is anybody's. */
+export const endLeasesOf = (sql: Sql, nodeId: string) =>
+  sql.query(`UPDATE image SET lease_until = '-infinity' WHERE node_id = $1 AND state = 'building'`, [nodeId]);
+
 /** The lease begins anew; false for an attempt that is superseded, took too long, or is not wanted any more. */
 export async function renewImage(sql: Sql, id: string, attempt: number): Promise<boolean> {
   const [row] = await sql.query(

@@ -175,9 +175,11 @@ fi`;
 
 const FETCH = `fetch(process.argv[1]).then(async (r) => { if (!r.ok) throw new Error(process.argv[1] + " answers " + r.status); process.stdout.write(Buffer.from(await r.arrayBuffer())); }).catch((e) => { console.error(String(e.cause ?? e)); process.exit(1); })`;
 
-/** Below the root, where \`import\` and \`require\` of a function's files look last. */
+/** Found from the root, where `import` and `require` of a function's files look last. npm itself cannot work there. */
 const npmInstall = (packages: readonly string[], registry: string): string =>
-  `npm install --prefix / --no-audit --no-fund --no-update-notifier --registry ${quoted([registry, ...packages])} && rm -rf /root/.npm`;
+  `mkdir -p ${NPM_FOLDER} && cd ${NPM_FOLDER} && if [ ! -f package.json ]; then echo '{}' > package.json; fi && npm install --no-audit --no-fund --no-update-notifier --registry ${quoted([registry, ...packages])} && rm -rf /root/.npm && if [ ! -e /node_modules ]; then ln -s ${NPM_FOLDER}/node_modules /node_modules; fi`;
+
+const NPM_FOLDER = '/opt/berth-npm';
 
 /** A step as the definition names it, with what tells it from others of its kind. */
 function wordsOf({ step }: ImageStep): string {

@@ -38,6 +38,8 @@ export class Builder {
   #running = new Map<AbortController, Promise<void>>();
   #claiming: Promise<void> | undefined;
   #again = false;
+  /** Nothing was claimed yet: what this node had begun before died with an earlier process. */
+  #isNew = true;
   #stopped = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #stopHearing = () => {};
@@ -79,9 +81,10 @@ export class Builder {
       this.#again = false;
       try {
         const { build, leaseSeconds } = await this.images.claimImageBuild(
-          { nodeId: this.#nodeId! },
+          { nodeId: this.#nodeId!, restarted: this.#isNew },
           { timeoutMs: ANSWER_MS },
         );
+        this.#isNew = false;
         if (!build) continue;
         this.#again = true; // There may be more.
         const controller = new AbortController();
