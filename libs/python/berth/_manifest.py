@@ -68,12 +68,10 @@ def run_entrypoint(path: str, name: str, arguments: Dict[str, Any]) -> None:
 
 
 def _function(module: Any, folder: str, name: str, function: Function[Any, Any]) -> Dict[str, Any]:
-    return {
-        "name": name,
-        "definition": {"runtime": "python", "handler": _handler(module, function), **function.options},
-        "parameters": _parameters(function._raw),
-        "image": function.image.definition(folder) if function.image else None,
-    }
+    definition = {"runtime": "python", "handler": _handler(module, function), **function.options}
+    if function.image:
+        definition["image"] = function.image.definition(folder)
+    return {"name": name, "definition": definition, "parameters": _parameters(function._raw)}
 
 
 def _handler(module: Any, thing: Any) -> str:

@@ -78,7 +78,7 @@ class Image:
 
     def add_local_dir(self, local_path: str, remote_path: str) -> Image:
         """A folder of the machine that deploys."""
-        return self._with({"copy": {"local": local_path, "to": remote_path}})
+        return self._with({"copy": {"from": local_path, "to": remote_path}})
 
     def add_local_file(self, local_path: str, remote_path: str) -> Image:
         """A text file of the machine that deploys; below `remote_path` where that ends with a slash."""
@@ -92,13 +92,13 @@ class Image:
     # ---- for who deploys
 
     def definition(self, folder: str) -> Dict[str, Any]:
-        """As the REST API has it, but for folders that are still to be uploaded: their absolute paths stand under `local`.
-        Relative paths are of `folder`."""
+        """As the REST API has it, but for folders that are still to be uploaded: their absolute paths stand under `from`, or
+        as the context. Relative paths are of `folder`."""
         if "containerfile" in self._source:
             context = self._source.get("context")
             return {
                 "containerfile": _read(folder, self._source["containerfile"]),
-                **({"context": {"local": _within(folder, context)}} if context else {}),
+                **({"context": _within(folder, context)} if context else {}),
             }
         return {**self._source, "steps": [_resolved(folder, step) for step in self._steps]}
 
@@ -113,8 +113,8 @@ def _pip(
 def _resolved(folder: str, step: Dict[str, Any]) -> Dict[str, Any]:
     if "copy" in step:
         copy = step["copy"]
-        if "local" in copy:
-            return {"copy": {"local": _within(folder, copy["local"]), "to": copy["to"]}}
+        if "from" in copy:
+            return {"copy": {"from": _within(folder, copy["from"]), "to": copy["to"]}}
         to, name = os.path.split(copy["to"])
         return {"copy": {"files": {name or os.path.basename(copy["file"]): _read(folder, copy["file"])}, "to": to or "."}}
     if "requirements" in step.get("pip_install", {}):

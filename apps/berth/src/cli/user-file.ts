@@ -15,12 +15,10 @@ export type Parameter = z.output<typeof parameterSchema>;
 
 const functionSchema = z.object({
   name: z.string(),
-  /** In the words of the REST API, without its source. */
+  /** In the words of the REST API, without its source; its image may be said as what that is made of. */
   definition: z.looseObject({ runtime: z.enum(['python', 'node']), handler: z.string() }),
   /** Null: the language does not say, so arguments are read as they look. */
   parameters: z.array(parameterSchema).nullable(),
-  /** As POST /v1/images takes it, with `{local: folder}` where the id of a tree belongs. */
-  image: z.record(z.string(), z.unknown()).nullable().default(null),
 });
 export type DescribedFunction = z.output<typeof functionSchema>;
 
