@@ -42,6 +42,8 @@ export async function deployApp(
   );
   const tree = await berth.trees.upload(described.folder, onProgress);
   const app = await appOf();
+  // What is there already is found: a repeat is harmless.
+  for (const name of described.volumes) await berth.volumes.create(name, app.environment);
   const deployed: DeployedFunction[] = [];
   for (const { name, ...definition } of functions) {
     const whole = { ...definition, source: tree.tree_id } as FunctionDefinition;
