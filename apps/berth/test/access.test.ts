@@ -91,6 +91,7 @@ const OPEN_TO_CONTAINERS = [
   'berth.functions.v1.FunctionsService/OpenFunctionCall',
   'berth.functions.v1.FunctionsService/PutFunctionCallInputs',
   'berth.functions.v1.FunctionsService/SpawnFunction',
+  'berth.functions.v1.FunctionsService/StreamFunctionCallItems',
   'berth.functions.v1.FunctionsService/StreamFunctionCallOutputs',
   'berth.functions.v1.FunctionsService/StreamLogs',
   'berth.identity.v1.IdentityService/WhoAmI',

@@ -26,6 +26,7 @@ import { mapFunction } from './rpc/map-function';
 import { openFunctionCall } from './rpc/open-function-call';
 import { putFunctionCallInputs } from './rpc/put-function-call-inputs';
 import { closeFunctionCall } from './rpc/close-function-call';
+import { streamFunctionCallItems } from './rpc/stream-function-call-items';
 import { streamFunctionCallOutputs } from './rpc/stream-function-call-outputs';
 import { serveWebRequest } from './rpc/serve-web-request';
 import { spawnFunction } from './rpc/spawn-function';
@@ -93,6 +94,7 @@ export const functions: ServiceModule = defineService(
           openFunctionCall: openFunctionCall(context),
           putFunctionCallInputs: putFunctionCallInputs(context),
           closeFunctionCall: closeFunctionCall(context),
+          streamFunctionCallItems: streamFunctionCallItems(context),
           streamFunctionCallOutputs: streamFunctionCallOutputs(context),
         }),
         implement(ImagesServiceService, {

@@ -93,6 +93,17 @@ export class RunnerLine {
     return this.verdictOn({ $case: 'finished', value: { ...value, outcome } });
   }
 
+  items(
+    { inputId, attempt }: Pick<InputMessage, 'inputId' | 'attempt'>,
+    containerId: string,
+    index: number,
+    values: unknown[],
+  ): Promise<InputVerdict> {
+    const payloads = values.map((value) => Buffer.from(JSON.stringify(value)));
+    const value = { inputId, attempt, containerId, index, payloads, format: 'json' };
+    return this.verdictOn({ $case: 'items', value });
+  }
+
   /** The next input of a function version from the queue. */
   async next(functionId: string, version = 1): Promise<Delivery> {
     const { manager, jetstream } = this.bed.bus;
@@ -119,6 +130,12 @@ export class RunnerLine {
 export const success = (result: unknown): InputFinished['outcome'] => ({
   $case: 'success',
   value: { payload: Buffer.from(JSON.stringify(result)), format: 'json' },
+});
+
+/** Of a generator that has yielded so many items. */
+export const yielded = (count: number | string): InputFinished['outcome'] => ({
+  $case: 'success',
+  value: { payload: Buffer.from(String(count)), format: 'items' },
 });
 
 export const failure = (type: string): InputFinished['outcome'] => ({

@@ -10,6 +10,7 @@ import {
   type AttachRunnerRequest,
   type AttachRunnerResponse,
   type InputFinished,
+  type InputItems,
   type InputStarted,
 } from '@berth/contracts/functions/v1/functions';
 import {
@@ -120,6 +121,8 @@ export class StandInScheduler {
 export class StandInFunctions {
   started: InputStarted[] = [];
   finished: InputFinished[] = [];
+  items: InputItems[] = [];
+  itemsVerdict = Verdict.VERDICT_ACCEPTED;
   payloads = new Map<string, Buffer>();
   lines = 0;
   /** What a redelivered start is answered; a verdict that is undefined does not come. */
@@ -189,6 +192,9 @@ export class StandInFunctions {
                 attempt: message.value.attempt,
               };
           if (wanted) answer(wanted.verdict, wanted.attempt);
+        } else if (message?.$case === 'items') {
+          this.items.push(message.value);
+          if (this.answers) answer(this.itemsVerdict, message.value.attempt);
         } else if (message?.$case === 'finished') {
           this.finished.push(message.value);
           if (this.answers) answer(Verdict.VERDICT_ACCEPTED, message.value.attempt);

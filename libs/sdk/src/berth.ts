@@ -2,6 +2,7 @@ import { findCredentials, type Credentials } from './credentials';
 import { FunctionFailed, type Arguments } from './failed';
 import { BerthApiError, Http } from './http';
 import { Images } from './images';
+import { readItems, type ItemsOptions } from './items';
 import { Secrets } from './secrets';
 import { mapInputs, readOutputs, type Inputs, type MapOptions, type OutputsOptions } from './map';
 import type {
@@ -11,6 +12,7 @@ import type {
   Container,
   Deployment,
   FunctionCall,
+  FunctionItem,
   FunctionDefinition,
   FunctionOutput,
   FunctionVersion,
@@ -102,6 +104,19 @@ export class Berth {
     options: Omit<MapOptions, 'orderOutputs'> = {},
   ): Promise<void> {
     for await (const _ of this.map(functionId, inputs, { ...options, orderOutputs: false }));
+  }
+
+  private async *stream<T>(functionId: string, input: Arguments, signal?: AbortSignal): AsyncGenerator<T> {
+    const { call_id } = await this.functions.spawn(functionId, input);
+    let ended: FunctionCall | undefined;
+    try {
+      const following = { follow: true, ...(signal ? { signal } : {}) };
+      for await (const { value } of this.calls.items<T>(call_id, following)) yield value;
+      ended = await this.calls.get(call_id);
+    } finally {
+      if (!ended) await this.calls.cancel(call_id);
+    }
+    if (ended.status !== 'success') throw new FunctionFailed(ended);
   }
 
   whoAmI(): Promise<WhoAmI> {
@@ -250,6 +265,16 @@ export class Berth {
         ...options,
       }),
 
+    /**
+     * Calls a generator function and gives what it yields, as it comes; throws FunctionFailed when it fails. Who leaves
+     * early cancels the call.
+     */
+    stream: <T = unknown>(
+      functionId: string,
+      input: Arguments = {},
+      signal?: AbortSignal,
+    ): AsyncGenerator<T> => this.stream<T>(functionId, input, signal),
+
     invocations: (functionId: string): AsyncGenerator<InvocationResult> =>
       this.http.pages(`/v1/functions/${encodeURIComponent(functionId)}/invocations`),
   };
@@ -261,6 +286,10 @@ export class Berth {
     /** Outcomes after a cursor; with `follow` until the call has ended, over restarts of the platform. */
     outputs: <R = unknown>(callId: string, options: OutputsOptions = {}): AsyncGenerator<FunctionOutput<R>> =>
       readOutputs<R>(this.http, callId, options),
+
+    /** What a generator function yields, after an index; with `follow` until the input has ended, however it ends. */
+    items: <T = unknown>(callId: string, options: ItemsOptions = {}): AsyncGenerator<FunctionItem<T>> =>
+      readItems<T>(this.http, callId, options),
 
     cancel: (callId: string): Promise<FunctionCall> =>
       this.http.json('POST', `/v1/function-calls/${encodeURIComponent(callId)}/cancel`),

@@ -4,6 +4,7 @@ export * from './credentials';
 export { FunctionFailed, type Arguments } from './failed';
 export { BerthApiError } from './http';
 export * from './images';
+export type { ItemsOptions } from './items';
 export * from './secrets';
 export type { Inputs, MapOptions, OutputsOptions } from './map';
 export * from './types';

@@ -3,9 +3,9 @@
  * there; what this holds is one chunk of inputs and what is on the wire. A service that restarts costs a pause: a chunk
  * is put again under the same indexes, outputs are read on after the last cursor.
  */
-import { setTimeout } from 'node:timers/promises';
 import { FunctionFailed, type Arguments } from './failed';
-import { BerthApiError, type Http } from './http';
+import type { Http } from './http';
+import { resume } from './resume';
 import type { FunctionCall, FunctionOutput, OutputOrder } from './types';
 
 export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
@@ -30,10 +30,6 @@ export interface OutputsOptions {
 const CHUNK_INPUTS_MAX = 250;
 /** Characters of JSON. */
 const CHUNK_LENGTH_MAX = 512 * 1024;
-/** For how long outputs are asked for again that do not come. Milliseconds. */
-const PATIENCE_MS = 60_000;
-const RETRY_FIRST_MS = 50;
-const RETRY_LAST_MS = 2000;
 
 const callPath = (callId: string) => `/v1/function-calls/${encodeURIComponent(callId)}`;
 
@@ -82,27 +78,14 @@ export async function* readOutputs<R>(
   { after, order = 'recorded', follow = false, signal }: OutputsOptions,
 ): AsyncGenerator<FunctionOutput<R>> {
   let cursor = after;
-  let brokeAt: number | undefined;
-  for (let pauseMs = RETRY_FIRST_MS; ; pauseMs = Math.min(2 * pauseMs, RETRY_LAST_MS)) {
-    const query = { order, follow, after: cursor };
-    const lines = http.lines<FunctionOutput<R>>(`${callPath(callId)}/outputs`, {
-      query,
+  const open = () =>
+    http.lines<FunctionOutput<R>>(`${callPath(callId)}/outputs`, {
+      query: { order, follow, after: cursor },
       ...(signal ? { signal } : {}),
     });
-    try {
-      for await (const output of lines) {
-        cursor = output.cursor;
-        brokeAt = undefined;
-        pauseMs = RETRY_FIRST_MS;
-        yield output;
-      }
-      return;
-    } catch (error) {
-      brokeAt ??= performance.now();
-      const refused = error instanceof BerthApiError && error.code !== 'unavailable';
-      if (refused || signal?.aborted || performance.now() - brokeAt > PATIENCE_MS) throw error;
-    }
-    await setTimeout(pauseMs * (0.5 + Math.random()), undefined, signal ? { signal } : {});
+  for await (const output of resume(open, signal)) {
+    cursor = output.cursor;
+    yield output;
   }
 }
 

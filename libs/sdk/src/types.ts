@@ -156,6 +156,13 @@ export interface InvocationResult<R = unknown> {
 
 export type FunctionCall<R = unknown> = InvocationResult<R>;
 
+/** What a generator function yielded. */
+export interface FunctionItem<T = unknown> {
+  /** From 0. */
+  index: number;
+  value: T;
+}
+
 /** The outcome of one input of a call. */
 export interface FunctionOutput<R = unknown> {
   call_id: string;

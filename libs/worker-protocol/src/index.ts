@@ -13,6 +13,8 @@ export type {
   InputOutcome,
   ListenOptions,
   LogChunk,
+  StartOptions,
   StartOutcome,
   WorkerInput,
+  WorkerItem,
 } from './worker-server';

@@ -26,6 +26,7 @@ export type WorkerMessage =
       /** The handler raised for so many inputs at once. */
       of_batch?: number;
     }
+  | { type: 'item'; input_id: string; attempt: number; index: number; format: string }
   | { type: 'log'; stream: 'stdout' | 'stderr'; input_id: string | null };
 
 /** What a runner says. */
@@ -59,6 +60,8 @@ export type RunnerMessage =
         bytes: number;
       }[];
     }
+  /** So many more of the items that a generator yielded are recorded. */
+  | { type: 'recorded'; input_id: string; items: number }
   | { type: 'cancel'; input_id: string }
   | { type: 'stop'; grace_ms: number };
 
@@ -92,6 +95,14 @@ export function parseWorkerMessage(header: string): WorkerMessage {
         type: 'log',
         stream: oneOf(read, 'stream', ['stdout', 'stderr']),
         input_id: read.input_id == null ? null : text(read, 'input_id', 128),
+      };
+    case 'item':
+      return {
+        type: 'item',
+        input_id: text(read, 'input_id', 128),
+        attempt: count(read, 'attempt'),
+        index: count(read, 'index'),
+        format: text(read, 'format', 64),
       };
     case 'failure':
       return {

@@ -2,7 +2,13 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmod } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { FRAME_BYTES_MAX, FrameDecoder, ProtocolError, writeFrame, type Frame } from './frame';
-import { parseWorkerMessage, type RunnerMessage, type Runtime, type UserError } from './messages';
+import {
+  parseWorkerMessage,
+  type RunnerMessage,
+  type Runtime,
+  type UserError,
+  type WorkerMessage,
+} from './messages';
 
 /** One socket per container: a path where one can be shared with it, else TCP, which the run token opens too. */
 export type Endpoint = { path: string } | { host: string; port: number };
@@ -38,6 +44,14 @@ export interface WorkerInput {
   traceparent?: string;
 }
 
+/** What a generator yielded. */
+export interface WorkerItem {
+  /** From 0, without a gap. */
+  index: number;
+  format: string;
+  payload: Buffer;
+}
+
 export interface StartOptions {
   /** Inputs that it runs at a time; default 1. What is sent beyond that waits in the worker. */
   slots?: number;
@@ -69,6 +83,9 @@ const CANCEL_AGAIN_MS = 100;
 const UNPROVEN_CONNECTIONS_MAX = 8;
 const PATH_BYTES_MAX = 107; // sockaddr_un.sun_path less its terminating zero.
 const REMEMBERED_INPUTS_MAX = 256;
+/** How far a generator may be ahead of what is recorded of it: it waits at the first of the two. */
+const AHEAD_ITEMS_MAX = 32;
+const AHEAD_BYTES_MAX = 1024 * 1024;
 
 /**
  * Listens for the one worker of one container. Whoever says a wrong hello is dropped and the listener goes on;
@@ -190,7 +207,12 @@ interface RunningInput {
   attempt: number;
   settle: (outcome: InputOutcome) => void;
   cancelling?: NodeJS.Timeout;
+  onItem?: ((item: WorkerItem) => void) | undefined;
+  /** Of items that were not recorded yet, and the index of the next one. */
+  ahead: { sizes: number[]; bytes: number; next: number };
 }
+
+const nothingAhead = () => ({ sizes: [], bytes: 0, next: 0 });
 
 /** The runner's end of one worker that has proved itself. */
 export class WorkerConnection {
@@ -262,14 +284,30 @@ export class WorkerConnection {
   /**
    * Runs one input, and says how it ended; never rejects for what the worker does. Throws where the same input is
    * running already, where the worker is not ready, and RangeError where the payload does not fit in a frame.
+   * `onItem` gets what a generator yields, in order; the outcome is then of format `items`, and how many there were. It
+   * must not throw. A generator waits for `recorded` when it is some way ahead.
    */
-  sendInput(input: WorkerInput, payload: Uint8Array): Promise<InputOutcome> {
+  sendInput(
+    input: WorkerInput,
+    payload: Uint8Array,
+    onItem?: (item: WorkerItem) => void,
+  ): Promise<InputOutcome> {
     const { inputId, callId, attempt, format, traceparent } = input;
     if (this.#closed) return Promise.resolve({ kind: 'lost', closed: this.#closed });
     if (!this.#isReady) throw new Error('the worker is not ready');
     if (this.#running.has(inputId)) throw new Error(`input ${inputId} is running in this worker already`);
     this.#send({ type: 'input', input_id: inputId, call_id: callId, attempt, format, traceparent }, payload);
-    return new Promise((settle) => this.#running.set(inputId, { attempt, settle }));
+    return new Promise((settle) =>
+      this.#running.set(inputId, { attempt, settle, onItem, ahead: nothingAhead() }),
+    );
+  }
+
+  /** So many more of an input's items are recorded: its generator may go on. */
+  recorded(inputId: string, items: number): void {
+    const running = this.#running.get(inputId);
+    if (this.#closed || !running) return;
+    for (const size of running.ahead.sizes.splice(0, items)) running.ahead.bytes -= size;
+    this.#send({ type: 'recorded', input_id: inputId, items });
   }
 
   /**
@@ -292,7 +330,7 @@ export class WorkerConnection {
     this.#send({ type: 'batch', inputs }, Buffer.concat(batch.map(({ payload }) => payload)));
     return batch.map(
       ({ input: { inputId, attempt } }) =>
-        new Promise((settle) => this.#running.set(inputId, { attempt, settle })),
+        new Promise((settle) => this.#running.set(inputId, { attempt, settle, ahead: nothingAhead() })),
     );
   }
 
@@ -349,6 +387,8 @@ export class WorkerConnection {
           payload,
           runUs: message.run_us,
         });
+      case 'item':
+        return this.#takeItem(message, payload);
       case 'log':
         this.#onLog?.({ stream: message.stream, inputId: this.#known(message.input_id), bytes: payload });
         return;
@@ -373,6 +413,25 @@ export class WorkerConnection {
       case 'hello':
         throw new ProtocolError('a second hello');
     }
+  }
+
+  #takeItem(
+    { input_id, attempt, index, format }: Extract<WorkerMessage, { type: 'item' }>,
+    payload: Buffer,
+  ): void {
+    const running = this.#running.get(input_id);
+    if (!running?.onItem || running.attempt !== attempt) {
+      throw new ProtocolError(`an item of input ${input_id}, attempt ${attempt}, which yields none`);
+    }
+    const { ahead } = running;
+    if (index !== ahead.next) throw new ProtocolError(`item ${index} in place of ${ahead.next}`);
+    if (ahead.sizes.length >= AHEAD_ITEMS_MAX || ahead.bytes >= AHEAD_BYTES_MAX) {
+      throw new ProtocolError('more items than were asked for');
+    }
+    ahead.next++;
+    ahead.sizes.push(payload.byteLength);
+    ahead.bytes += payload.byteLength;
+    running.onItem({ index, format, payload });
   }
 
   #settle(inputId: string, attempt: number, outcome: InputOutcome): void {

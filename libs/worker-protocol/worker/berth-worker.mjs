@@ -22,6 +22,9 @@ const COPY_BYTES_MAX = 65536;
 const MESSAGE_LENGTH_MAX = 16 * 1024;
 const TRACEBACK_LENGTH_MAX = 128 * 1024;
 const NAMES_MAX = 20;
+// How far a generator may be ahead of what is recorded of it.
+const AHEAD_ITEMS_MAX = 32;
+const AHEAD_BYTES_MAX = 1024 * 1024;
 const CHECK_MS_MAX = 5000;
 const EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
 
@@ -306,10 +309,10 @@ async function run(header, payload) {
   } catch (thrown) {
     error = { thrown };
   }
-  const { value, error: raised, run_us } = error ? { error, run_us: 0 } : await call(input, args);
+  const ended = error ? { error, run_us: 0 } : await call(input, args);
   if (isLeaving) return;
   flushLogs();
-  finish(input, value, raised, run_us);
+  finish(input, ended.value, ended.error, ended.run_us, ended);
   running.delete(input.id);
   if (waiting.length > 0 || isStopping) next();
 }
@@ -323,6 +326,9 @@ const newInput = (header) => ({
   isCancelled: false,
   end: undefined,
   batch: undefined,
+  // Of a generator: sizes of items that are not recorded yet, and who waits for room.
+  ahead: undefined,
+  onRoom: undefined,
 });
 
 /** Runs the handler in the name of `input`; to what it gave or threw, and how long it took. */
@@ -335,14 +341,50 @@ async function call(input, { args, kwargs }) {
   try {
     const called = inputs.run(input, callHandler, args, kwargs);
     const value = isThenable(called) ? await Promise.race([called, ended]) : called;
+    if (isGenerator(value) && !input.batch) {
+      const count = await Promise.race([inputs.run(input, streamItems, input, value), ended]);
+      return { value: count, format: 'items', run_us: spent() };
+    }
     return { value, run_us: spent() };
   } catch (thrown) {
     return { error: { thrown }, run_us: spent() };
   }
 }
 
+/** Sends what a generator yields, item by item, and stands still while it is too far ahead; to how many there were. */
+async function streamItems(input, generator) {
+  input.ahead = { sizes: [], bytes: 0 };
+  let index = 0;
+  try {
+    for await (const item of generator) {
+      const encoded = encodeResult(item);
+      const bytes = Buffer.byteLength(encoded);
+      input.ahead.sizes.push(bytes);
+      input.ahead.bytes += bytes;
+      send(
+        { type: 'item', input_id: input.id, attempt: input.attempt, index: index++, format: 'json' },
+        encoded,
+      );
+      while (isAhead(input) && !input.isCancelled) await new Promise((resolve) => (input.onRoom = resolve));
+      // Thrown in where it yielded, so that it can clean up.
+      if (input.isCancelled) await generator.throw(cancellation());
+    }
+  } finally {
+    input.ahead = undefined;
+  }
+  return index;
+}
+
+const isAhead = ({ ahead }) => ahead.sizes.length >= AHEAD_ITEMS_MAX || ahead.bytes >= AHEAD_BYTES_MAX;
+
+function recorded(input, count) {
+  if (!input?.ahead) return;
+  for (const bytes of input.ahead.sizes.splice(0, count)) input.ahead.bytes -= bytes;
+  input.onRoom?.();
+}
+
 /** Tells how an input ended. */
-function finish(input, value, error, run_us, ofBatch) {
+function finish(input, value, error, run_us, { ofBatch, format = 'json' } = {}) {
   let encoded;
   if (!error) {
     try {
@@ -354,7 +396,7 @@ function finish(input, value, error, run_us, ofBatch) {
   // What a cancelled input makes of its cancellation is its own affair, but for the error that says so.
   if (input.isCancelled && error?.thrown?.name === 'AbortError') error = { thrown: cancellation() };
   const outcome = { type: 'success', input_id: input.id, attempt: input.attempt, run_us };
-  if (!error) send({ ...outcome, format: 'json' }, encoded);
+  if (!error) send({ ...outcome, format }, encoded);
   else send({ ...outcome, type: 'failure', error: describe(error.thrown), of_batch: ofBatch });
 }
 
@@ -408,7 +450,7 @@ async function runMembers(members) {
     if (!batch.delete(input.id)) continue;
     input.isCancelled = lead.isCancelled;
     const own = !error && value[index] instanceof Error ? { thrown: value[index] } : error;
-    finish(input, own ? undefined : value[index], own, run_us, ofBatch);
+    finish(input, own ? undefined : value[index], own, run_us, { ofBatch });
   }
   if (waiting.length > 0 || isStopping) next();
 }
@@ -435,6 +477,7 @@ function cancel(input, id) {
   }
   input.isCancelled = true;
   input.aborter?.abort(cancellation());
+  input.onRoom?.();
 }
 
 /** What user code can know of the input that it runs: `globalThis.berth.context()`. */
@@ -492,11 +535,6 @@ function readArguments(header, payload) {
 /** JSON of a result. A function that returns nothing returns null, as in Python. */
 function encodeResult(value) {
   if (value === undefined) return 'null';
-  if (isGenerator(value)) {
-    throw notSerializable(
-      'the function returned a generator; results are not streamed for this call. Return an array, for example [...it]',
-    );
-  }
   let text;
   try {
     text = JSON.stringify(value);
@@ -806,6 +844,8 @@ function take(header, payload) {
       send({ type: 'failure', input_id: input.input_id, attempt: input.attempt, error, run_us: 0 });
       return;
     }
+    case 'recorded':
+      return recorded(running.get(header.input_id), header.items);
     case 'stop':
       isStopping = true;
       if (!handler) exit(0);

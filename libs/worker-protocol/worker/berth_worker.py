@@ -142,6 +142,7 @@ class Worker:
         self.channel = channel
         self.input_id = None  # The input that runs, in the main thread.
         self.call_id = None
+        self.items = None  # Where what runs is a generator: what it has yielded.
         self.batch = None  # Where what runs is a batch of inputs; input_id is then that of its first.
         self.slots = 1
         self.task = None  # The asyncio task of an input whose handler is async.
@@ -224,6 +225,9 @@ class Worker:
             if self.is_starting:
                 os._exit(0)
             self.is_stopping = True
+        elif kind == "recorded":
+            if self.items is not None and header["input_id"] == self.input_id:
+                self.items.recorded(header["items"])
         elif kind == "cancel":
             if self.batch is not None:
                 return self.batch.cancel(header["input_id"])
@@ -256,8 +260,11 @@ class Worker:
                 args, kwargs = arguments(header, payload) if self.batch is None else self.batch.arguments
                 began = time.perf_counter_ns()
                 result = self.handler(*args, **kwargs)
-                if type(result) not in PLAIN and is_awaitable(result):
-                    result = self.run_async(result)
+                if type(result) not in PLAIN:
+                    if is_awaitable(result):
+                        result = self.run_async(result)
+                    if is_generator(result) and self.batch is None:
+                        result = own_module("berth_worker_items").stream(self, header, result)
             finally:
                 self.is_interruptible = False
         except BaseException as raised:
@@ -278,21 +285,18 @@ class Worker:
         encoded = None
         if error is None:
             try:
-                encoded = encode(result)
-                if len(encoded) > self.channel.frame_bytes_max - 4096:
-                    limit = self.channel.frame_bytes_max - 4096
-                    raise report().ResultTooLarge(
-                        "the result is %d bytes of JSON; at most %d may be returned. Return less, or write it to a "
-                        "volume and return its path" % (len(encoded), limit)
-                    )
+                encoded = self.encoded(result)
             except BaseException as raised:
                 error = raised
-                if not isinstance(error, report().ResultTooLarge):
-                    error = report().not_serializable(result, raised)
         if error is None:
             self.channel.send(
-                '{"type":"success","input_id":%s,"attempt":%d,"format":"json","run_us":%d}'
-                % (dumps(header["input_id"]), header["attempt"], run_us),
+                '{"type":"success","input_id":%s,"attempt":%d,"format":"%s","run_us":%d}'
+                % (
+                    dumps(header["input_id"]),
+                    header["attempt"],
+                    "items" if type(result) is Streamed else "json",
+                    run_us,
+                ),
                 encoded,
             )
         else:
@@ -304,6 +308,19 @@ class Worker:
                 error = InputCancellation()
             self.send_with_error(failure, error)
         error = None
+
+    def encoded(self, result):
+        try:
+            encoded = encode(result)
+        except BaseException as raised:
+            raise report().not_serializable(result, raised) from None
+        if len(encoded) > self.channel.frame_bytes_max - 4096:
+            limit = self.channel.frame_bytes_max - 4096
+            raise report().ResultTooLarge(
+                "the result is %d bytes of JSON; at most %d may be returned. Return less, or write it to a "
+                "volume and return its path" % (len(encoded), limit)
+            )
+        return encoded
 
     def run_async(self, awaitable):
         """Awaits on one loop for all inputs, so that sessions and pools that user code keeps stay usable."""
@@ -427,6 +444,14 @@ def arguments(header, payload):
 
 def is_awaitable(result):
     return hasattr(result, "__await__")
+
+
+def is_generator(result):
+    return hasattr(result, "gi_frame") or hasattr(result, "ag_frame")
+
+
+class Streamed(int):
+    """The result of a generator: how many items were sent."""
 
 
 def resolve(handler, source):

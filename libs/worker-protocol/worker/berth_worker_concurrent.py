@@ -35,6 +35,7 @@ class Run:
         self.payload = payload
         self.batch = batch
         self.input_ids = [header["input_id"]] if batch is None else list(batch.open)
+        self.items = None
         self.result = None
         self.error = None
         self.began = time.perf_counter_ns()
@@ -63,6 +64,8 @@ class Run:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(self.thread), ctypes.py_object(base.InputCancellation)
             )
+            if self.items is not None:
+                self.items.wake()
         self.is_aimed_at = False
 
     def expose(self):
@@ -137,6 +140,10 @@ class Concurrent:
             run = self.runs.get(header["input_id"])
             if run is not None:
                 run.cancel(header["input_id"])
+        elif kind == "recorded":
+            run = self.runs.get(header["input_id"])
+            if run is not None and run.items is not None:
+                run.items.recorded(header["items"])
         elif kind == "stop":
             self.stop()
 
@@ -172,10 +179,18 @@ class Concurrent:
                 raise base.InputCancellation()
             # From here on a cancel may be thrown in.
             run.task = run.keep
-            run.result = await self.worker.handler(*args, **kwargs)
+            run.result = await self.awaited(run, self.worker.handler(*args, **kwargs))
         except BaseException as raised:
             run.error = raised
         self.finish(run)
+
+    async def awaited(self, run, result):
+        """What an awaitable gives, or, once all are sent, how many items an async generator yielded."""
+        if not hasattr(result, "ag_frame"):
+            return await result
+        run.items = base.own_module("berth_worker_items").Items(self.worker, run.header)
+        await run.items.drain_async(result)
+        return base.Streamed(run.items.count)
 
     def work(self):
         """A thread's life: one input after the other."""
@@ -200,11 +215,16 @@ class Concurrent:
             run.began = time.perf_counter_ns()
             run.expose()
             run.result = self.worker.handler(*args, **kwargs)
+            if hasattr(run.result, "gi_frame") and run.batch is None:
+                run.items = base.own_module("berth_worker_items").ThreadItems(self.worker, run.header)
+                run.items.drain(run.result)
+                run.result = base.Streamed(run.items.count)
         except BaseException as raised:
             run.error = raised
         run.hide()
-        if run.error is None and type(run.result) not in base.PLAIN and base.is_awaitable(run.result):
-            self.await_on_loop(run)
+        if run.error is None and type(run.result) not in base.PLAIN:
+            if base.is_awaitable(run.result) or (hasattr(run.result, "ag_frame") and run.batch is None):
+                self.await_on_loop(run)
 
     def await_on_loop(self, run):
         """A handler that is no coroutine function gave an awaitable: a wrapper, mostly."""
@@ -216,7 +236,7 @@ class Concurrent:
                 if run.is_cancelled:
                     raise base.InputCancellation()
                 run.task = asyncio.current_task()
-                run.result = await run.result
+                run.result = await self.awaited(run, run.result)
             except BaseException as raised:
                 run.error = raised
             run.task = None
@@ -238,7 +258,7 @@ class Concurrent:
             self.worker.finish(run.header, run.result, run.error, run_us, run.is_cancelled)
         else:
             run.batch.finish(run.result, run.error, run_us, run.is_cancelled)
-        run.result = run.error = run.keep = run.task = None
+        run.result = run.error = run.keep = run.task = run.items = None
         if self.worker.is_stopping:
             self.loop.call_soon_threadsafe(self.end_if_idle)
 
@@ -246,7 +266,10 @@ class Concurrent:
 def is_async(handler):
     while hasattr(handler, "func"):  # functools.partial
         handler = handler.func
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))
+    return any(
+        inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+        for each in (handler, getattr(handler, "__call__", None))
+    )
 
 
 # ---- what user code prints

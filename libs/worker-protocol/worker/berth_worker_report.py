@@ -158,13 +158,6 @@ def not_serializable(result, raised):
 
 def culprit(result, raised):
     kind = type(result).__name__
-    if isinstance(result, (types.GeneratorType, types.AsyncGeneratorType)):
-        if isinstance(result, types.GeneratorType):
-            result.close()
-        return (
-            "the function returned a generator; results are not streamed for this call. Return a list, "
-            "for example list(...)"
-        )
     if isinstance(raised, RecursionError):
         return "the result (%s) is nested too deeply for JSON" % kind
     # Depth first, by iterators: a value that is its own ancestor is a circle. The way is the keys that led here.

@@ -9,6 +9,7 @@ import {
   type InputStarted,
   type Phase as PhaseMessage,
 } from '@berth/contracts/functions/v1/functions';
+import type { Database } from '@berth/database';
 import { BerthError } from '@berth/service-kit';
 import type { Context } from '../context';
 import { isJson, PAYLOAD_BYTES_MAX, PAYLOAD_FORMAT } from '../domain/payload';
@@ -23,6 +24,7 @@ import {
   recordSuccess,
   type Finished,
 } from '../store/input-store';
+import { composeItems, ITEMS_FORMAT } from './item-intake';
 import { tellCancelled, type RunnerLine } from './runner-lines';
 
 export interface Answer {
@@ -56,7 +58,8 @@ export async function takeStarted(
 /** It ended. Recorded once: whoever comes second, or under a superseded attempt, is stale. */
 export async function takeFinished(parts: Parts, message: InputFinished): Promise<Answer> {
   const { db, relay, waiting, autoscaler, retries, log } = parts;
-  const { inputId, attempt, containerId, outcome } = message;
+  const { inputId, attempt, containerId } = message;
+  const outcome = await gatherItems(db, message);
   const finishedAt = message.finishedAt ?? new Date();
   const on: Finished = {
     inputId,
@@ -98,6 +101,18 @@ const phaseFromProto = ({ name, startedAt, durationMs }: PhaseMessage): Phase =>
   startedAt: startedAt?.getTime() ?? 0,
   durationMs,
 });
+
+/** The outcome; of a generator, with the list of its items as the result. */
+async function gatherItems(
+  db: Database,
+  { inputId, outcome }: InputFinished,
+): Promise<InputFinished['outcome']> {
+  if (outcome?.$case !== 'success' || outcome.value.format !== ITEMS_FORMAT) return outcome;
+  const value = await composeItems(db, inputId, outcome.value);
+  return value
+    ? { $case: 'success', value }
+    : { $case: 'failure', value: { ...resultInvalid('lacks items'), traceback: undefined } };
+}
 
 /** The error in an outcome; undefined for a success that can be kept. */
 function failureOf(outcome: InputFinished['outcome']): InputError | undefined {

@@ -3,6 +3,7 @@ import type { AttachRunnerRequest, AttachRunnerResponse } from '@berth/contracts
 import { BerthError, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { takeFinished, takeStarted, type Answer } from '../line/intake';
+import { takeItems } from '../line/item-intake';
 import { verdictMessage, type RunnerLine } from '../line/runner-lines';
 
 /** A runner's standing line. Ends when either side goes; the runner makes a new one and repeats what got no verdict. */
@@ -56,6 +57,8 @@ export const attachRunner =
           end(new BerthError('invalid', 'The first message of a line is hello.', { field: 'hello' }));
         } else if (message?.$case === 'started') {
           handle(message.value.inputId, sequence, () => takeStarted(context, line, message.value));
+        } else if (message?.$case === 'items') {
+          handle(message.value.inputId, sequence, () => takeItems(context, message.value));
         } else if (message?.$case === 'finished') {
           handle(message.value.inputId, sequence, () => takeFinished(context, message.value));
         }

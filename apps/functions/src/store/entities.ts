@@ -409,3 +409,18 @@ export class Image {
   @Column({ type: 'timestamptz', nullable: true })
   finished_at!: Date | null;
 }
+
+/** What a generator yielded in an input: its first attempt to do so counts. */
+@Entity('item')
+@Check('item_index', 'index >= 0')
+export class Item {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'item_pkey' })
+  @ForeignKey(() => Input, { name: 'item_input' })
+  input_id!: string;
+
+  @PrimaryColumn({ type: 'integer', primaryKeyConstraintName: 'item_pkey' })
+  index!: number;
+
+  @Column({ type: 'bytea' })
+  payload!: Buffer;
+}

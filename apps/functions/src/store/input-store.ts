@@ -24,7 +24,7 @@ const from = (event: InputEvent): string =>
   `state IN (${TRANSITIONS[event].from.map((state) => `'${state}'`).join(', ')})`;
 
 /** The holder's word counts; the word of any other container only while nobody is known to hold the input. */
-const HELD = `(i.state = 'pending' OR (i.state = 'running' AND i.container_id = $3))`;
+export const HELD = `(i.state = 'pending' OR (i.state = 'running' AND i.container_id = $3))`;
 
 /** `start`: it runs there; saying so again changes nothing. False: stale, or its outcome came first. */
 export async function markStarted(

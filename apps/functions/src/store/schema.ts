@@ -1,21 +1,23 @@
 import type { ServiceSchema } from '@berth/service-kit';
 import { Definition1795604400000 } from '../migrations/20261125T110000-definition';
 import { Images1795608000000 } from '../migrations/20261125T120000-images';
+import { Items1795607100000 } from '../migrations/20261125T114500-items';
 import { Lifecycle1795605120000 } from '../migrations/20261125T111200-lifecycle';
 import { Initial1795593600000 } from '../migrations/20261125T080000-initial';
 import { WebLabel1795605300000 } from '../migrations/20261125T111500-web-label';
 import { Map1795606200000 } from '../migrations/20261125T113000-map';
-import { App, Call, Deployment, Func, FunctionVersion, Image, Input, Pool } from './entities';
+import { App, Call, Deployment, Func, FunctionVersion, Image, Input, Item, Pool } from './entities';
 
 export const schema: ServiceSchema = {
   schema: 'berth_functions',
-  entities: [App, Deployment, Func, FunctionVersion, Pool, Call, Input, Image],
+  entities: [App, Deployment, Func, FunctionVersion, Pool, Call, Input, Item, Image],
   migrations: [
     Initial1795593600000,
     Definition1795604400000,
     Lifecycle1795605120000,
     WebLabel1795605300000,
     Map1795606200000,
+    Items1795607100000,
     Images1795608000000,
   ],
 };

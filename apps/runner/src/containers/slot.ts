@@ -12,7 +12,7 @@ import {
   type ClientOf,
   type Logger,
 } from '@berth/service-kit';
-import type { InputOutcome, WorkerConnection } from '@berth/worker-protocol';
+import type { InputOutcome, WorkerConnection, WorkerItem } from '@berth/worker-protocol';
 import {
   outcomeLost,
   outcomeSaid,
@@ -26,6 +26,8 @@ import type { Line } from '../line/line';
 import { inputsCounter } from '../metrics';
 import type { HeldMessage, SlotQueue } from '../queue/input-queue';
 import { serveWeb, WEB_FORMAT, type WebContext } from '../web/serve-web';
+
+import { ItemStream } from './item-stream';
 
 /** An outcome that comes sooner says all that a start would have said; so most inputs cost one word, not two. */
 const TELL_START_MS = 10;
@@ -81,14 +83,16 @@ export async function runSlot(context: SlotContext, queue: SlotQueue): Promise<v
     const taken = await takeInput(context, message);
     if (!taken) continue;
     const { input } = taken;
-    const send = (payload: Uint8Array) =>
-      isTracing() ? sendTraced(worker, { ...input, payload }) : worker.sendInput(input, payload);
     const { web } = context;
-    await runInput(context, taken, (ending) =>
-      web && input.format === WEB_FORMAT
+    await runInput(context, taken, (onItem, ending) => {
+      const send = (payload: Uint8Array) =>
+        isTracing()
+          ? sendTraced(worker, { ...input, payload }, onItem)
+          : worker.sendInput(input, payload, onItem);
+      return web && input.format === WEB_FORMAT
         ? serveWeb(web, input, send, () => worker.cancel(input.inputId), ending)
-        : send(input.payload),
-    );
+        : send(input.payload);
+    });
   }
 }
 
@@ -182,7 +186,7 @@ async function fetchPayload({ functions, pulling }: SlotContext, inputId: string
 export async function runInput(
   context: SlotContext,
   taken: TakenInput,
-  send: (ending: AbortSignal) => Promise<InputOutcome>,
+  send: (onItem: (item: WorkerItem) => void, ending: AbortSignal) => Promise<InputOutcome>,
   { mayRunAgain = false } = {},
 ): Promise<'done' | 'again'> {
   const { spec, worker, running, line, containerId, ended, log } = context;
@@ -213,8 +217,13 @@ export async function runInput(
     TELL_START_MS,
   );
   let outcome: Outcome | undefined;
+  let items: ItemStream | undefined;
   try {
-    const said = await send(ending.signal);
+    const said = await send((item) => {
+      items ??= new ItemStream(context, { inputId, attempt }, end);
+      items.take(item);
+    }, ending.signal);
+    if (items) await items.settled();
     if (said.kind === 'lost') {
       // Looked at now: the others forget themselves as soon as the container has ended.
       const begun = [...running.values()].filter(({ waits }) => !waits).length;
@@ -244,6 +253,7 @@ export async function runInput(
 const sendTraced = (
   worker: WorkerConnection,
   input: InputMessage & { payload: Uint8Array },
+  onItem: (item: WorkerItem) => void,
 ): Promise<InputOutcome> =>
   traced(
     'run input',
@@ -252,7 +262,7 @@ const sendTraced = (
       attributes: { 'berth.input_id': input.inputId, 'berth.call_id': input.callId },
       ...(input.traceparent ? { parent: extractTrace({ traceparent: input.traceparent }) } : {}),
     },
-    () => worker.sendInput({ ...input, ...injectTrace() }, input.payload),
+    () => worker.sendInput({ ...input, ...injectTrace() }, input.payload, onItem),
   );
 
 const aborted = (signal: AbortSignal): Promise<undefined> =>

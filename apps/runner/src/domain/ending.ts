@@ -1,4 +1,5 @@
 /** How inputs and containers end, in the words that users get. */
+import { isUtf8 } from 'node:buffer';
 import type { InvocationError } from '@berth/contracts/functions/v1/functions';
 
 /** How a container's first process ended. */
@@ -15,8 +16,8 @@ export interface Exit {
  */
 export type KillCause = 'overran' | 'unwanted' | 'leaving' | 'protocol';
 
-/** Why the runner asked for the end of an input. */
-export type AskedEnd = 'timeout' | 'cancelled';
+/** Why the runner asked for the end of an input: or the error that it is to end with. */
+export type AskedEnd = 'timeout' | 'cancelled' | InvocationError;
 
 export interface Limits {
   timeoutSeconds: number;
@@ -74,6 +75,7 @@ export function outcomeLost(
 export const outcomeCancelled = (): Outcome => failure('cancelled', 'The call was cancelled.');
 
 function outcomeAsked(asked: AskedEnd, { timeoutSeconds }: Limits, traceback?: string): Outcome {
+  if (typeof asked === 'object') return { kind: 'failure', error: asked };
   if (asked === 'cancelled') return failure('cancelled', 'The call was cancelled.', traceback);
   const seconds = timeoutSeconds === 1 ? '1 second' : `${timeoutSeconds} seconds`;
   return failure(
@@ -81,6 +83,33 @@ function outcomeAsked(asked: AskedEnd, { timeoutSeconds }: Limits, traceback?: s
     `The input ran longer than the ${seconds} that the function's timeout allows.`,
     traceback,
   );
+}
+
+/** Why a generator was ended by one of its items; undefined for one that can be kept. */
+export function errorOfItem(
+  { index, format, payload }: { index: number; format: string; payload: Buffer },
+  bytesMax: number,
+): InvocationError | undefined {
+  const error = (why: string) => ({
+    type: 'result_invalid',
+    message: `Item ${index} of the generator ${why}.`,
+    traceback: undefined,
+  });
+  if (payload.length > bytesMax) {
+    return error(`is larger than ${bytesMax} bytes: store it, and yield where it is`);
+  }
+  return format === 'json' && isJson(payload) ? undefined : error('is not JSON');
+}
+
+/** A worker checks what it sends; but what speaks for the container is the user's. */
+function isJson(payload: Buffer): boolean {
+  if (!isUtf8(payload)) return false;
+  try {
+    JSON.parse(payload.toString());
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Why a container ended that nobody asked to end. */

@@ -9,6 +9,7 @@ import type {
   AttachRunnerResponse,
   FunctionsServiceService,
   InputFinished,
+  InputItems,
   InputStarted,
   InputVerdict,
 } from '@berth/contracts/functions/v1/functions';
@@ -96,10 +97,24 @@ export class Line implements AsyncDisposable {
         this.#bytes -= bytes;
         this.#count--;
         if (this.#count === 0) this.#allSettled?.();
-        if (this.hasRoom) for (const go of this.#roomWaiters.splice(0)) go();
+        this.#wakeRoomWaiters();
         resolve(verdict);
       };
       this.#say(this.#make({ $case: 'finished', value: finished }, bytes, settle));
+    });
+  }
+
+  /** Tells what a generator yielded; resolves with the verdict, however often it had to be said. */
+  tellItems(items: InputItems): Promise<InputVerdict> {
+    const bytes = items.payloads.reduce((sum, payload) => sum + payload.length, 0);
+    this.#bytes += bytes;
+    return new Promise((resolve) => {
+      const settle = (verdict: InputVerdict) => {
+        this.#bytes -= bytes;
+        this.#wakeRoomWaiters();
+        resolve(verdict);
+      };
+      this.#say(this.#make({ $case: 'items', value: items }, bytes, settle));
     });
   }
 
@@ -139,6 +154,10 @@ export class Line implements AsyncDisposable {
     this.#stream?.end();
     this.#stream?.cancel();
     await this.#kept;
+  }
+
+  #wakeRoomWaiters(): void {
+    if (this.hasRoom) for (const go of this.#roomWaiters.splice(0)) go();
   }
 
   #make(message: Message, bytes: number, settle: Said['settle']): Said {
