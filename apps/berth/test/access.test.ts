@@ -84,6 +84,7 @@ const OPEN_TO_CONTAINERS = [
   'berth.functions.v1.FunctionsService/GetApp',
   'berth.functions.v1.FunctionsService/GetFunction',
   'berth.functions.v1.FunctionsService/GetFunctionCall',
+  'berth.functions.v1.FunctionsService/GetFunctionCallResult',
   'berth.functions.v1.FunctionsService/InvokeFunction',
   'berth.functions.v1.FunctionsService/ListApps',
   'berth.functions.v1.FunctionsService/ListFunctions',

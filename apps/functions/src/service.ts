@@ -26,6 +26,7 @@ import { mapFunction } from './rpc/map-function';
 import { openFunctionCall } from './rpc/open-function-call';
 import { putFunctionCallInputs } from './rpc/put-function-call-inputs';
 import { closeFunctionCall } from './rpc/close-function-call';
+import { getFunctionCallResult } from './rpc/get-function-call-result';
 import { streamFunctionCallItems } from './rpc/stream-function-call-items';
 import { streamFunctionCallOutputs } from './rpc/stream-function-call-outputs';
 import { serveWebRequest } from './rpc/serve-web-request';
@@ -96,6 +97,7 @@ export const functions: ServiceModule = defineService(
           closeFunctionCall: closeFunctionCall(context),
           streamFunctionCallItems: streamFunctionCallItems(context),
           streamFunctionCallOutputs: streamFunctionCallOutputs(context),
+          getFunctionCallResult: getFunctionCallResult(context),
         }),
         implement(ImagesServiceService, {
           createImage: createImage(context),

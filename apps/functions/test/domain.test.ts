@@ -9,7 +9,7 @@ import {
 import { checkGpu } from '../src/domain/gpu';
 import { isFinal, TRANSITIONS } from '../src/domain/input-state';
 import { isTriedAgain } from '../src/domain/outcome';
-import { composePayload } from '../src/domain/payload';
+import { composePayload, type GivenArguments } from '../src/domain/payload';
 import { composePhases } from '../src/domain/phases';
 import { backoffMs, choosePoolsToYield, decidePool, type PoolFacts } from '../src/domain/pool';
 import { explain } from '../src/domain/waiting';
@@ -186,8 +186,10 @@ describe('states', () => {
 describe('payloads', () => {
   test('are put together and never parsed', () => {
     const args = Buffer.from('[12345678901234567890123]');
-    expect(composePayload(args, undefined).toString()).toBe('{"args":[12345678901234567890123],"kwargs":{}}');
-    expect(composePayload(undefined, Buffer.from(' {"a":1}')).toString()).toBe(
+    expect(composePayload({ args }).payload.toString()).toBe(
+      '{"args":[12345678901234567890123],"kwargs":{}}',
+    );
+    expect(composePayload({ kwargs: Buffer.from(' {"a":1}') }).payload.toString()).toBe(
       '{"args":[],"kwargs": {"a":1}}',
     );
   });
@@ -198,14 +200,33 @@ describe('payloads', () => {
     ['kwargs', undefined, '[1]'],
   ])('%s of another kind are refused', (field, args, kwargs) => {
     const bytes = (text: string | undefined) => (text === undefined ? undefined : Buffer.from(text));
-    expect(() => composePayload(bytes(args), bytes(kwargs))).toThrow(
+    expect(() => composePayload({ args: bytes(args), kwargs: bytes(kwargs) })).toThrow(
       expect.objectContaining({ kind: 'invalid', field }),
     );
   });
 
+  test.each<[string, GivenArguments]>([
+    ['format', { format: 'json' }],
+    ['format', { payload: Buffer.from('x'), format: 'cbor' }],
+    ['payload', { payload: Buffer.from('x'), args: Buffer.from('[]') }],
+    ['payload', { payload: Buffer.from('[1]') }],
+    ['payload', { payload: Buffer.from('{"args":[1}'), format: 'json' }],
+  ])('%s that does not fit the rest is refused', (field, wrong) => {
+    expect(() => composePayload(wrong, 'inputs[3].')).toThrow(
+      expect.objectContaining({ kind: 'invalid', field: `inputs[3].${field}` }),
+    );
+  });
+
+  test('as bytes are left as they are', () => {
+    const payload = Buffer.from([0x80, 4, 0x4e, 0x2e]);
+    expect(composePayload({ payload, format: 'pickle' })).toEqual({ payload, format: 'pickle' });
+    const json = Buffer.from(' {"args":[1]}');
+    expect(composePayload({ payload: json })).toEqual({ payload: json, format: 'json' });
+  });
+
   test('have a largest size', () => {
     const huge = Buffer.from(`["${'x'.repeat(17 * 1024 * 1024)}"]`);
-    expect(() => composePayload(huge, undefined)).toThrow(expect.objectContaining({ kind: 'too_large' }));
+    expect(() => composePayload({ args: huge })).toThrow(expect.objectContaining({ kind: 'too_large' }));
   });
 });
 

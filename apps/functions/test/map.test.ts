@@ -7,7 +7,9 @@ import {
   InvokeFunctionRequest,
   MapFunctionRequest,
   OutputOrder,
+  PutFunctionCallInputsRequest,
   Runtime,
+  SpawnFunctionRequest,
   StreamFunctionCallOutputsRequest,
   Verdict,
   type FunctionOutput,
@@ -84,14 +86,10 @@ const open = async (functionId: string, idempotencyKey?: string) =>
 const put = async (callId: string, first: number, count: number) =>
   (
     await client.putFunctionCallInputs(
-      {
+      PutFunctionCallInputsRequest.fromPartial({
         callId,
-        inputs: argsOf(count, first).map((input, place) => ({
-          ...input,
-          index: first + place,
-          kwargs: undefined,
-        })),
-      },
+        inputs: argsOf(count, first).map((input, place) => ({ ...input, index: first + place })),
+      }),
       { for: owner, timeoutMs: 30_000 },
     )
   ).numAccepted;
@@ -216,7 +214,10 @@ test('a put is repeated without effect; an index keeps its input', async () => {
   await Promise.all([put(callId, 0, 20), put(callId, 10, 20), put(callId, 0, 20)]);
   expect(await get(callId)).toMatchObject({ status: PENDING, numInputs: 30 });
   expect((await get(callId)).waiting).toMatch(/\w/);
-  const other = { callId, inputs: [{ index: 7, args: json(['other']), kwargs: undefined }] };
+  const other = PutFunctionCallInputsRequest.fromPartial({
+    callId,
+    inputs: [{ index: 7, args: json(['other']) }],
+  });
   await expect(client.putFunctionCallInputs(other, { for: owner })).rejects.toMatchObject({
     kind: 'precondition',
     field: 'inputs[0].index',
@@ -236,8 +237,9 @@ test.each<[string, number[], string]>([
 ])('an index %s is refused before any effect', async (_, indexes, field) => {
   const { functionId } = await aFunction();
   const callId = await open(functionId);
-  const inputs = indexes.map((index) => ({ index, args: undefined, kwargs: undefined }));
-  await expect(client.putFunctionCallInputs({ callId, inputs }, { for: owner })).rejects.toMatchObject({
+  const inputs = indexes.map((index) => ({ index }));
+  const wrong = PutFunctionCallInputsRequest.fromPartial({ callId, inputs });
+  await expect(client.putFunctionCallInputs(wrong, { for: owner })).rejects.toMatchObject({
     kind: 'invalid',
     field,
   });
@@ -408,10 +410,9 @@ test('a list of calls shows what maps have come to', async () => {
 
 test('outputs of a plain call are its one', async () => {
   const { functionId } = await aFunction();
-  const { functionCall } = await client.spawnFunction(
-    { functionId, args: undefined, kwargs: undefined },
-    { for: owner },
-  );
+  const { functionCall } = await client.spawnFunction(SpawnFunctionRequest.fromPartial({ functionId }), {
+    for: owner,
+  });
   const { callId } = functionCall!;
   expect(await all(outputs(callId, { follow: false }))).toEqual([]);
   const following = all(outputs(callId));
@@ -426,12 +427,13 @@ test("another tenant's function and call are not found", async () => {
   const { functionId } = await aFunction();
   const callId = await open(functionId);
   const stranger = { for: await bed.caller() };
-  const inputs = [{ index: 0, args: undefined, kwargs: undefined }];
+  const onePut = PutFunctionCallInputsRequest.fromPartial({ callId, inputs: [{ index: 0 }] });
   const tries = [
     all(client.mapFunction(MapFunctionRequest.fromPartial({ functionId }), stranger)),
     client.openFunctionCall({ functionId }, stranger),
-    client.putFunctionCallInputs({ callId, inputs }, stranger),
+    client.putFunctionCallInputs(onePut, stranger),
     client.closeFunctionCall({ callId }, stranger),
+    client.getFunctionCallResult({ callId, index: 0 }, stranger),
     all(client.streamFunctionCallOutputs(StreamFunctionCallOutputsRequest.fromPartial({ callId }), stranger)),
   ];
   for (const each of await Promise.allSettled(tries)) {

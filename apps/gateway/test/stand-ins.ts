@@ -137,6 +137,8 @@ export function standInFunctions(): StandInFunctions {
     numSucceeded: 1,
     numFailed: 0,
     numTerminated: 0,
+    resultFormat: 'json',
+    resultBytes: undefined,
   });
   const { definition, some } = {
     definition: FunctionsServiceService,

@@ -152,6 +152,10 @@ export interface InvocationResult<R = unknown> {
   num_succeeded: number;
   num_failed: number;
   num_terminated: number;
+  /** `json`, or as the input was; empty while there is no result. */
+  result_format: string;
+  /** A result that is not JSON, in base64; `result` is null then. */
+  result_bytes: string | null;
 }
 
 export type FunctionCall<R = unknown> = InvocationResult<R>;
@@ -178,6 +182,8 @@ export interface FunctionOutput<R = unknown> {
   container_id: string;
   /** Where to read on from, in the order in which this was read. */
   cursor: string;
+  result_format: string;
+  result_bytes: string | null;
 }
 
 /** As they are recorded, or by index. */

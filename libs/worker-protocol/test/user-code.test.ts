@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Runtime } from '../src/index';
 import { errorOf, liveWorker, valueOf, type LiveWorker } from './live-worker';
@@ -158,7 +159,7 @@ describe.each<Runtime>(['python', 'node'])('%s', (runtime) => {
   test('a result larger than a frame is a failure that says so', async () => {
     const error = errorOf(await worker.call(['big', FRAMES_MAX]));
     expect(error.type).toBe('ResultTooLarge');
-    expect(error.message).toMatch(/1048578 bytes of JSON; at most \d+ may be returned/);
+    expect(error.message).toMatch(/1048578 bytes( of JSON| long); at most \d+ may be returned/);
   });
 
   test('an exception comes back with its class, message, and the line it was raised in', async () => {
@@ -206,10 +207,13 @@ describe.each<Runtime>(['python', 'node'])('%s', (runtime) => {
         { inputId: `in-${format}-${payload.length}`, callId: 'fc-1', attempt: 3, format },
         Buffer.from(payload),
       );
-    expect(errorOf(await send('pickle', '\x80\x04'))).toMatchObject({
+    const cbor = errorOf(await send('cbor', '\x80\x04'));
+    expect(cbor).toMatchObject({
       type: 'FormatNotSupported',
-      message: 'this worker reads arguments as json, not as pickle',
+      message: expect.stringMatching(/^this worker reads arguments as json( or pickle)?, not as cbor$/),
     });
+    const pickle = errorOf(await send('pickle', '\x80\x04'));
+    expect(pickle.type).toBe(runtime === 'python' ? 'ArgumentsNotReadable' : 'FormatNotSupported');
     for (const payload of ['{', '[1]', '{"args":1}', '{"kwargs":[1]}', '"x"']) {
       expect(errorOf(await send('json', payload)).type).toBe('ArgumentsNotReadable');
     }
@@ -315,6 +319,8 @@ async def keeps_loop():
     return same
 def environment(): return dict(os.environ)
 def path(): return [sys.path[0], os.getcwd()]
+def roundtrip(value, by): return value, by
+def lambda_(): return lambda: 1
 `,
       },
       handler: 'main:pick',
@@ -372,5 +378,36 @@ def path(): return [sys.path[0], os.getcwd()]
       Buffer.alloc(0),
     );
     expect(errorOf(outcome).message).toMatch(/pick\(\) missing 1 required positional argument: 'name'/);
+  });
+
+  test('what comes as a pickle is answered as one', async () => {
+    const pickled = (source: string) =>
+      execFileSync('python3', [
+        '-c',
+        `import pickle,sys; sys.stdout.buffer.write(pickle.dumps(${source}, 4))`,
+      ]);
+    let count = 0;
+    const send = (payload: Buffer) =>
+      worker.connection.sendInput(
+        { inputId: `in-pickle-${++count}`, callId: 'fc-1', attempt: 1, format: 'pickle' },
+        payload,
+      );
+    const outcome = await send(pickled(`(('roundtrip', {1, 2}, 2j), {})`));
+    expect(outcome).toMatchObject({ kind: 'success', format: 'pickle' });
+    const { payload } = outcome as { payload: Buffer };
+    expect(
+      execFileSync('python3', ['-c', 'import pickle,sys; print(pickle.load(sys.stdin.buffer))'], {
+        input: payload,
+      }).toString(),
+    ).toBe('({1, 2}, 2j)\n');
+    expect(errorOf(await send(pickled(`(('lambda_',), {})`)))).toMatchObject({
+      type: 'ResultNotSerializable',
+      message: expect.stringContaining('cannot be pickled'),
+    });
+    for (const wrong of [Buffer.from('no pickle'), pickled('[1]'), pickled(`('x', {})`)]) {
+      expect(errorOf(await send(wrong)).type).toBe('ArgumentsNotReadable');
+    }
+    // And the next as JSON again.
+    expect(valueOf(await worker.call(['keeps_loop']))).toBe(true);
   });
 });

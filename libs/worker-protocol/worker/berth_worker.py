@@ -283,9 +283,10 @@ class Worker:
     def finish(self, header, result, error, run_us, is_cancelled, of_batch=None):
         """Tells how an input ended."""
         encoded = None
+        is_streamed = type(result) is Streamed
         if error is None:
             try:
-                encoded = self.encoded(result)
+                encoded = self.encoded(result, "json" if is_streamed else header["format"])
             except BaseException as raised:
                 error = raised
         if error is None:
@@ -294,7 +295,7 @@ class Worker:
                 % (
                     dumps(header["input_id"]),
                     header["attempt"],
-                    "items" if type(result) is Streamed else "json",
+                    "items" if is_streamed else header["format"],
                     run_us,
                 ),
                 encoded,
@@ -309,15 +310,17 @@ class Worker:
             self.send_with_error(failure, error)
         error = None
 
-    def encoded(self, result):
+    def encoded(self, result, format):
         try:
-            encoded = encode(result)
+            encoded = encode(result) if format == "json" else other_format(format).encode(result)
         except BaseException as raised:
+            if isinstance(raised, report().ResultNotSerializable):
+                raise
             raise report().not_serializable(result, raised) from None
         if len(encoded) > self.channel.frame_bytes_max - 4096:
             limit = self.channel.frame_bytes_max - 4096
             raise report().ResultTooLarge(
-                "the result is %d bytes of JSON; at most %d may be returned. Return less, or write it to a "
+                "the result is %d bytes long; at most %d may be returned. Return less, or write it to a "
                 "volume and return its path" % (len(encoded), limit)
             )
         return encoded
@@ -421,11 +424,15 @@ def report():
     return own_module("berth_worker_report")
 
 
+def other_format(format):
+    if format == "pickle":
+        return own_module("berth_worker_pickle")
+    raise report().FormatNotSupported("this worker reads arguments as json or pickle, not as %s" % format)
+
+
 def arguments(header, payload):
     if header["format"] != "json":
-        raise report().FormatNotSupported(
-            "this worker reads arguments as json, not as %s" % header["format"]
-        )
+        return other_format(header["format"]).arguments(payload)
     if not payload:
         return (), {}
     try:

@@ -35,7 +35,7 @@ class Items:
         """Something changed that a generator may wait for."""
 
     def send(self, value):
-        encoded = self.worker.encoded(value)
+        encoded = self.worker.encoded(value, "json")
         self.ahead.append(len(encoded))
         self.bytes_sent += len(encoded)
         self.worker.channel.send(

@@ -1,4 +1,5 @@
 /** Maps on a whole platform: in real containers, over REST and through the SDK. */
+import { execFileSync } from 'node:child_process';
 import { FunctionFailed, type Berth, type FunctionOutput, type InvocationResult } from '@berth/sdk';
 import { makeFunction, Platform, python } from './platform';
 
@@ -125,4 +126,32 @@ test('a reader that does not read holds nothing up but itself', async () => {
   for (let part = await reader.read(); !part.done; part = await reader.read()) bytes += part.value.length;
   expect(bytes).toBeGreaterThan(60_000_000);
   await berth.apps.stop(app.app_id);
+});
+
+test('a pickle goes through REST and a real container as bytes', async () => {
+  const app = await berth.apps.create('pickles');
+  const source = 'def run(first, *, second):\n    return {first, second}';
+  const { function_id } = await makeFunction(berth, app.app_id, python(source));
+  const inPython = (code: string, input = '') =>
+    execFileSync('python3', ['-c', `import base64, pickle, sys; ${code}`], { input })
+      .toString()
+      .trim();
+  const payload = inPython('print(base64.b64encode(pickle.dumps(((1j,), {"second": b"x"}), 4)).decode())');
+  const { status, body } = await platform.request('POST', `/v1/functions/${function_id}/invocations`, {
+    body: JSON.stringify({ payload, format: 'pickle' }),
+  });
+  expect([status, body]).toMatchObject([200, { status: 'success', result: null, result_format: 'pickle' }]);
+  const { call_id, result_bytes } = body as InvocationResult;
+  const unpickled = inPython(
+    'value = pickle.loads(base64.b64decode(sys.stdin.read())); print(value == {1j, b"x"})',
+    result_bytes!,
+  );
+  expect(unpickled).toBe('True');
+
+  const { api_url, token_id, token_secret } = platform.credentials();
+  const raw = await fetch(new URL(`/v1/function-calls/${call_id}/result`, api_url), {
+    headers: { authorization: `Bearer ${token_id}.${token_secret}` },
+  });
+  expect(raw.headers.get('content-type')).toBe('application/octet-stream');
+  expect(Buffer.from(await raw.arrayBuffer()).toString('base64')).toBe(result_bytes);
 });

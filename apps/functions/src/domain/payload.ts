@@ -1,8 +1,15 @@
 import { isUtf8 } from 'node:buffer';
 import { BerthError } from '@berth/service-kit';
 
-/** The only format so far: `{"args":[…],"kwargs":{…}}`. */
-export const PAYLOAD_FORMAT = 'json';
+/**
+ * What a payload is. Arguments are `{"args":[…],"kwargs":{…}}` as `json`, or a pickled pair of both; results are a
+ * document or a pickle. Nothing but JSON is ever read here: all else is bytes with a name.
+ */
+export type PayloadFormat = 'json' | 'pickle';
+const FORMATS: readonly PayloadFormat[] = ['json', 'pickle'];
+
+export const isFormat = (name: string): name is PayloadFormat =>
+  (FORMATS as readonly string[]).includes(name);
 
 /** Arguments and results travel in one message and one row; larger things go through sync. Bytes. */
 export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
@@ -15,23 +22,40 @@ const startsWith = (json: Uint8Array, character: string): boolean => {
   return false;
 };
 
-/**
- * The arguments as a container gets them. The JSON inside is put together, never parsed: a number that JavaScript
- * cannot hold arrives as it was sent. `at` names the input among several. Errors: `invalid`, `too_large`.
- */
-export function composePayload(
-  args: Uint8Array | undefined,
-  kwargs: Uint8Array | undefined,
-  at = '',
-): Buffer {
-  // The gateway has checked that each is JSON; here only which kind.
-  if (args && !startsWith(args, '[')) {
-    throw new BerthError('invalid', `${at}args must be a list, such as [2012].`, { field: `${at}args` });
+/** Arguments as a caller gives them: as two documents of JSON, or as bytes of a format. */
+export interface GivenArguments {
+  args?: Buffer | undefined;
+  kwargs?: Buffer | undefined;
+  payload?: Buffer | undefined;
+  format?: string;
+}
+
+export interface Payload {
+  format: PayloadFormat;
+  payload: Buffer;
+}
+
+/** The arguments as a container gets them. `at` goes before the names of fields. Errors: `invalid`, `too_large`. */
+export function composePayload(given: GivenArguments, at = ''): Payload {
+  const composed =
+    given.payload === undefined ? fromDocuments(given, at) : fromBytes(given, given.payload, at);
+  if (composed.payload.length > PAYLOAD_BYTES_MAX) {
+    throw new BerthError(
+      'too_large',
+      `The arguments are larger than ${PAYLOAD_BYTES_MAX} bytes: upload them as a tree and pass its id.`,
+      { field: `${at}${given.payload === undefined ? 'args' : 'payload'}` },
+    );
   }
+  return composed;
+}
+
+/** The JSON inside is put together, never parsed: a number that JavaScript cannot hold arrives as it was sent. */
+function fromDocuments({ args, kwargs, format }: GivenArguments, at: string): Payload {
+  if (format) throw invalid(`${at}format`, 'says what payload is, and there is none: leave it out.');
+  // The gateway has checked that each is JSON; here only which kind.
+  if (args && !startsWith(args, '[')) throw invalid(`${at}args`, 'must be a list, such as [2012].');
   if (kwargs && !startsWith(kwargs, '{')) {
-    throw new BerthError('invalid', `${at}kwargs must be an object, such as {"year": 2012}.`, {
-      field: `${at}kwargs`,
-    });
+    throw invalid(`${at}kwargs`, 'must be an object, such as {"year": 2012}.');
   }
   const payload = Buffer.concat([
     Buffer.from('{"args":'),
@@ -40,15 +64,22 @@ export function composePayload(
     kwargs ?? Buffer.from('{}'),
     Buffer.from('}'),
   ]);
-  if (payload.length > PAYLOAD_BYTES_MAX) {
-    throw new BerthError(
-      'too_large',
-      `The arguments are larger than ${PAYLOAD_BYTES_MAX} bytes: upload them as a tree and pass its id.`,
-      { field: `${at}args` },
-    );
-  }
-  return payload;
+  return { format: 'json', payload };
 }
+
+function fromBytes({ args, kwargs, format = '' }: GivenArguments, payload: Buffer, at: string): Payload {
+  if (args || kwargs) {
+    throw invalid(`${at}payload`, 'holds all arguments: leave args and kwargs out.');
+  }
+  const named = format || 'json';
+  if (!isFormat(named)) throw invalid(`${at}format`, `must be one of ${FORMATS.join(', ')}.`);
+  if (named === 'json' && !(startsWith(payload, '{') && isJson(payload))) {
+    throw invalid(`${at}payload`, 'must be JSON of the form {"args": [...], "kwargs": {...}}.');
+  }
+  return { format: named, payload };
+}
+
+const invalid = (field: string, what: string) => new BerthError('invalid', `${field} ${what}`, { field });
 
 /** Whether these bytes are one JSON document. What is kept is the bytes: a number keeps all its digits. */
 export function isJson(bytes: Buffer): boolean {

@@ -12,7 +12,7 @@ import {
 import type { Database } from '@berth/database';
 import { BerthError } from '@berth/service-kit';
 import type { Context } from '../context';
-import { isJson, PAYLOAD_BYTES_MAX, PAYLOAD_FORMAT } from '../domain/payload';
+import { isFormat, isJson, PAYLOAD_BYTES_MAX } from '../domain/payload';
 import type { Phase } from '../domain/phases';
 import { readableError, type InputError } from '../domain/outcome';
 import {
@@ -123,7 +123,8 @@ function failureOf(outcome: InputFinished['outcome']): InputError | undefined {
     return resultInvalid(`is larger than ${PAYLOAD_BYTES_MAX} bytes: store it, and return where it is`);
   }
   // A worker checks what it sends; but what speaks for the container is the user's, and answers embed it as it is.
-  if (format !== PAYLOAD_FORMAT || !isJson(payload)) return resultInvalid('is not JSON');
+  if (!isFormat(format)) return resultInvalid('is of no known format');
+  if (format === 'json' && !isJson(payload)) return resultInvalid('is not JSON');
   return undefined;
 }
 

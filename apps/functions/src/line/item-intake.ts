@@ -2,7 +2,7 @@
 import { Verdict, type InputItems, type InputSuccess } from '@berth/contracts/functions/v1/functions';
 import type { Database, Sql } from '@berth/database';
 import type { Context } from '../context';
-import { PAYLOAD_BYTES_MAX, PAYLOAD_FORMAT } from '../domain/payload';
+import { PAYLOAD_BYTES_MAX } from '../domain/payload';
 import { listItems, measureItems, recordItems } from '../store/item-store';
 import type { Answer } from './intake';
 
@@ -36,7 +36,7 @@ export async function composeItems(
   if (!/^\d{1,10}$/.test(claim.payload.toString()) || Number(claim.payload.toString()) > count)
     return undefined;
   const payload = bytes > PAYLOAD_BYTES_MAX ? Buffer.from('null') : await joinItems(db, inputId);
-  return { payload, format: PAYLOAD_FORMAT };
+  return { payload, format: 'json' };
 }
 
 /** The JSON of each is kept as it came: it is put together, never parsed. */

@@ -1,17 +1,14 @@
 import { injectTrace, type CallContext } from '@berth/service-kit';
 import type { OutboxRow } from '@berth/events';
 import type { Context } from '../context';
-import { composePayload, PAYLOAD_FORMAT } from '../domain/payload';
+import { composePayload, type GivenArguments } from '../domain/payload';
 import type { NewInput } from '../store/map-store';
 
 /** The inputs of a request as they are kept. Errors: as `composePayload`, with the input at fault. */
-export const composeInputs = (
-  inputs: readonly { index?: number; args?: Buffer | undefined; kwargs?: Buffer | undefined }[],
-): NewInput[] =>
-  inputs.map(({ index, args, kwargs }, place) => ({
+export const composeInputs = (inputs: readonly (GivenArguments & { index?: number })[]): NewInput[] =>
+  inputs.map(({ index, ...given }, place) => ({
     index: index ?? place,
-    format: PAYLOAD_FORMAT,
-    payload: composePayload(args, kwargs, `inputs[${place}].`),
+    ...composePayload(given, `inputs[${place}].`),
   }));
 
 /** Where they come from, and when. */

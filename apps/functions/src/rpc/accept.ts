@@ -1,15 +1,14 @@
 import { hash } from 'node:crypto';
 import { BerthError, injectTrace, workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
-import { composePayload, PAYLOAD_FORMAT } from '../domain/payload';
+import { composePayload, type GivenArguments, type Payload } from '../domain/payload';
 import { acceptCall, findRepeated } from '../store/call-store';
 import { findFunction } from '../store/function-store';
+import { checkFormats } from './check-formats';
 import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
 
-export interface Arguments {
+export interface Arguments extends GivenArguments {
   functionId: string;
-  args?: Buffer | undefined;
-  kwargs?: Buffer | undefined;
 }
 
 /**
@@ -25,15 +24,15 @@ export async function accept(
 ): Promise<{ callId: string; joined: boolean }> {
   const workspaceId = workspaceOf(call);
   const { idempotencyKey } = call;
-  const payload = composePayload(request.args, request.kwargs);
-  const requestHash = hash('sha256', payload, 'buffer');
+  const input = composePayload(request);
+  await checkFormats(db, workspaceId, request.functionId, [input], 'format');
+  const requestHash = hashOf(input);
   const accepted = await acceptCall(db, {
     workspaceId,
     functionId: request.functionId,
     idempotencyKey,
     requestHash: idempotencyKey === undefined ? undefined : requestHash,
-    format: PAYLOAD_FORMAT,
-    payload,
+    ...input,
     traceparent: injectTrace().traceparent ?? call.traceparent ?? '',
     acceptedAt: new Date(),
     durable,
@@ -54,6 +53,14 @@ export async function accept(
   });
   return { callId: earlier, joined: true };
 }
+
+/** A request without a format is the same request as before there were any. */
+const hashOf = ({ format, payload }: Payload): Buffer =>
+  hash(
+    'sha256',
+    format === 'json' ? payload : Buffer.concat([Buffer.from(`${format}\0`), payload]),
+    'buffer',
+  );
 
 /**
  * Where a call could not be written: the one that the same request made before. Errors: `not_found` for the function;

@@ -9,6 +9,7 @@ import { composeInputs, originOf, sendInputs } from '../maps/new-inputs';
 import { readOutputs, readUntilFailure } from '../maps/outputs';
 import { insertInputs, insertMap, type NewInput } from '../store/map-store';
 import { joinEarlier } from './accept';
+import { checkFormats } from './check-formats';
 import { outputToProto } from './to-proto';
 
 /** Inputs that one statement writes. */
@@ -47,6 +48,7 @@ async function acceptMap(context: Context, request: MapFunctionRequest, call: Ca
   const { functionId } = request;
   const { idempotencyKey } = call;
   const inputs = composeInputs(request.inputs);
+  await checkFormats(context.db, workspaceId, functionId, inputs, 'inputs');
   const requestHash = hashOf(request, inputs);
   const accepted = await context.db.transact(async (tx) => {
     const map = await insertMap(tx, {

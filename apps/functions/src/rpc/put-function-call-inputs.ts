@@ -17,6 +17,7 @@ import {
   type LockedMap,
   type NewInput,
 } from '../store/map-store';
+import { checkFormats } from './check-formats';
 import { appIsStopped, functionIsDeleted, noSuchCall } from './not-found';
 
 /** How long a request waits for room; then it says that it took nothing. Milliseconds. */
@@ -39,7 +40,9 @@ export const putFunctionCallInputs =
     checkIndexes(request.inputs.map(({ index }) => index));
     const inputs = composeInputs(request.inputs);
     // A foreign or unknown id is told before anything is watched or numbered.
-    if (!(await findCall(db, workspaceId, request.callId))) throw noSuchCall();
+    const found = await findCall(db, workspaceId, request.callId);
+    if (!found) throw noSuchCall();
+    await checkFormats(db, workspaceId, found.function_id, inputs, 'inputs');
 
     const watch = waiting.watch(request.callId);
     const late = AbortSignal.timeout(ROOM_WAIT_MS);

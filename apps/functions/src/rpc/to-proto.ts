@@ -135,6 +135,13 @@ function phasesToProto(call: CallView): PhaseMessage[] {
 const errorToProto = (error: InputError | null) =>
   error ? { type: error.type, message: error.message, traceback: error.traceback } : undefined;
 
+/** What is JSON is shown as it is, all else as bytes with the name of its format. */
+const resultToProto = ({ result, result_format: format }: Pick<CallView, 'result' | 'result_format'>) => ({
+  result: format === 'json' ? (result ?? undefined) : undefined,
+  resultFormat: format ?? '',
+  resultBytes: format === 'json' ? undefined : (result ?? undefined),
+});
+
 /** A call, in the shape of either message; `waiting` says why it is pending. */
 export const callToProto = (call: CallView | MapView, waiting?: string): InvocationResult & FunctionCall =>
   isMap(call) ? mapToProto(call, waiting) : singleToProto(call, waiting);
@@ -143,7 +150,7 @@ const singleToProto = (call: CallView, waiting?: string): InvocationResult & Fun
   callId: call.call_id,
   functionId: call.function_id,
   status: STATUSES[call.state],
-  result: call.result ?? undefined,
+  ...resultToProto(call),
   error: errorToProto(call.error),
   createdAt: call.accepted_at,
   startedAt: call.started_at ?? undefined,
@@ -165,7 +172,7 @@ function mapToProto(map: MapView, waiting?: string): InvocationResult & Function
     callId: map.call_id,
     functionId: map.function_id,
     status: STATUSES[state],
-    result: undefined,
+    ...resultToProto({ result: null, result_format: null }),
     error: undefined,
     createdAt: map.created_at,
     startedAt: map.first_started_at ?? undefined,
@@ -186,7 +193,7 @@ export const outputToProto = (output: Output, cursor: string): FunctionOutput =>
   inputId: output.input_id,
   index: output.index,
   status: STATUSES[output.state],
-  result: output.result ?? undefined,
+  ...resultToProto(output),
   error: errorToProto(output.error),
   startedAt: output.started_at ?? undefined,
   finishedAt: output.finished_at ?? undefined,

@@ -146,6 +146,7 @@ export type CallView = Pick<
   | 'attempt'
   | 'container_id'
   | 'result'
+  | 'result_format'
   | 'error'
   | 'container_phases'
   | 'accepted_at'
@@ -155,7 +156,7 @@ export type CallView = Pick<
 > & { input_id: string };
 
 export const CALL_VIEW = `
-  i.call_id, i.id AS input_id, i.function_id, i.version, i.state, i.attempt, i.container_id, i.result, i.error,
+  i.call_id, i.id AS input_id, i.function_id, i.version, i.state, i.attempt, i.container_id, i.result, i.result_format, i.error,
   i.container_phases, i.accepted_at, i.started_at, i.finished_at, i.recorded_at`;
 
 /** A call with many inputs: what is shown of it. Its counts are those of its numbered outputs. */

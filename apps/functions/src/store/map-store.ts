@@ -6,6 +6,7 @@ import { isId, newId, type Database, type Sql } from '@berth/database';
 import { encodeInput, REFERENCE_BYTES, type OutboxRow } from '@berth/events';
 import type { Definition } from '../domain/definition';
 import type { MapFacts } from '../domain/map';
+import type { PayloadFormat } from '../domain/payload';
 import { headersOf, IS_CLOSED } from './call-store';
 import type { Call, Input } from './entities';
 
@@ -66,7 +67,7 @@ export async function lockMap(tx: Sql, workspaceId: string, callId: string): Pro
 
 export interface NewInput {
   index: number;
-  format: string;
+  format: PayloadFormat;
   payload: Buffer;
 }
 
@@ -331,11 +332,11 @@ export async function findFirstFailure(sql: Sql, callId: string): Promise<Output
   return row;
 }
 
-/** The output of a single call. */
-export async function findOutput(sql: Sql, callId: string): Promise<Output | undefined> {
+/** The output of one input of a call, when it has one. */
+export async function findOutput(sql: Sql, callId: string, index = 0): Promise<Output | undefined> {
   const [row] = await sql.query<Output>(
-    `SELECT ${OUTPUT} FROM input i WHERE call_id = $1 AND index = 0 AND finished_at IS NOT NULL`,
-    [callId],
+    `SELECT ${OUTPUT} FROM input i WHERE call_id = $1 AND index = $2 AND finished_at IS NOT NULL`,
+    [callId, index],
   );
   return row;
 }

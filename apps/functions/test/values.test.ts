@@ -1,0 +1,164 @@
+/** Payloads that are bytes with the name of a format: nothing here reads them. */
+import {
+  CreateAppRequest,
+  CreateFunctionRequest,
+  FunctionsServiceService,
+  InvocationStatus,
+  InvokeFunctionRequest,
+  MapFunctionRequest,
+  PutFunctionCallInputsRequest,
+  Runtime,
+  SpawnFunctionRequest,
+} from '@berth/contracts/functions/v1/functions';
+import { newId } from '@berth/database';
+import type { CallContext, ClientOf } from '@berth/service-kit';
+import { testBed, type TestBed } from '@berth/testing';
+import { functions } from '../src/service';
+import { failure, RunnerLine, success } from './runner-line';
+import { SchedulerStandIn, syncStandIn, workspaceStandIn } from './stand-ins';
+
+let bed: TestBed;
+let client: ClientOf<typeof FunctionsServiceService>;
+let owner: CallContext;
+let runner: RunnerLine;
+const scheduler = new SchedulerStandIn(() => bed);
+
+beforeAll(async () => {
+  bed = await testBed();
+  await bed.start(workspaceStandIn);
+  await bed.start(syncStandIn());
+  await bed.start(scheduler.module);
+  await bed.start(functions);
+  client = bed.connect(FunctionsServiceService, 'functions', 'gateway');
+  owner = await bed.caller();
+  runner = await RunnerLine.attach(bed);
+});
+afterAll(async () => {
+  await runner?.end();
+  await bed?.close();
+});
+
+let names = 0;
+const aFunction = async (runtime = Runtime.RUNTIME_PYTHON) => {
+  const name = `values-${++names}`;
+  const { app } = await client.createApp(CreateAppRequest.fromPartial({ name }), { for: owner });
+  const request = CreateFunctionRequest.fromPartial({
+    appId: app!.appId,
+    name,
+    runtime,
+    handler: 'main:run',
+    files: { 'main.py': '', 'main.js': '' },
+  });
+  return (await client.createFunction(request, { for: owner })).function!.functionId;
+};
+/** No text, no JSON: as a pickle is. */
+const BYTES = Buffer.from([0x80, 4, 0xff, 0, 0x22, 0x2e]);
+const asPickle = { payload: BYTES, format: 'pickle' };
+const pickled = (payload: Buffer) => ({ $case: 'success' as const, value: { payload, format: 'pickle' } });
+const resultOf = (callId: string, index = 0) =>
+  client.getFunctionCallResult({ callId, index }, { for: owner });
+
+test('a pickle goes to its container and its result comes back, bytes untouched', async () => {
+  const functionId = await aFunction();
+  const invoked = client.invokeFunction(InvokeFunctionRequest.fromPartial({ functionId, ...asPickle }), {
+    for: owner,
+    timeoutMs: 30_000,
+  });
+  const { input } = await runner.next(functionId);
+  expect([input.format, Buffer.from(input.payload!)]).toEqual(['pickle', BYTES]);
+  await expect(resultOf(input.callId)).rejects.toMatchObject({ kind: 'precondition' });
+  const answer = Buffer.concat([BYTES, BYTES]);
+  await runner.finished(input, newId('ta'), pickled(answer));
+  const { invocation } = await invoked;
+  expect(invocation).toMatchObject({
+    status: InvocationStatus.INVOCATION_STATUS_SUCCESS,
+    result: undefined,
+    resultFormat: 'pickle',
+  });
+  expect(invocation!.resultBytes).toEqual(answer);
+  expect(await resultOf(input.callId)).toEqual({ content: answer, format: 'pickle' });
+});
+
+test('a result that is JSON is shown as ever, and can be had as bytes', async () => {
+  const functionId = await aFunction();
+  const { functionCall } = await client.spawnFunction(
+    SpawnFunctionRequest.fromPartial({ functionId, payload: Buffer.from('{"args":[1]}') }),
+    { for: owner },
+  );
+  const { input } = await runner.next(functionId);
+  expect([input.format, Buffer.from(input.payload!).toString()]).toEqual(['json', '{"args":[1]}']);
+  await runner.finished(input, newId('ta'), success(1));
+  const { callId } = functionCall!;
+  const call = (await client.getFunctionCall({ callId }, { for: owner })).functionCall!;
+  expect([call.result?.toString(), call.resultFormat, call.resultBytes]).toEqual(['1', 'json', undefined]);
+  expect((await resultOf(callId)).content.toString()).toBe('1');
+});
+
+test('what failed has no result to fetch', async () => {
+  const functionId = await aFunction();
+  await client.spawnFunction(SpawnFunctionRequest.fromPartial({ functionId, ...asPickle }), { for: owner });
+  const { input } = await runner.next(functionId);
+  await runner.finished(input, newId('ta'), failure('ValueError'));
+  await expect(resultOf(input.callId)).rejects.toMatchObject({
+    kind: 'precondition',
+    message: expect.stringContaining('failure'),
+  });
+});
+
+test('inputs of a map have their formats, each its own', async () => {
+  const functionId = await aFunction();
+  const outputs: { resultFormat: string; result: string | undefined; resultBytes: Buffer | undefined }[] = [];
+  const mapped = (async () => {
+    const request = MapFunctionRequest.fromPartial({
+      functionId,
+      inputs: [asPickle, { args: Buffer.from('[1]') }],
+    });
+    for await (const { output } of client.mapFunction(request, { for: owner })) {
+      const { resultFormat, result, resultBytes } = output!;
+      outputs.push({ resultFormat, result: result?.toString(), resultBytes });
+    }
+  })();
+  for (let taken = 0; taken < 2; taken++) {
+    const { input, ack } = await runner.next(functionId);
+    const outcome = input.format === 'pickle' ? pickled(BYTES) : success('json');
+    await runner.finished(input, newId('ta'), outcome);
+    ack();
+  }
+  await mapped;
+  expect(outputs).toEqual([
+    { resultFormat: 'pickle', result: undefined, resultBytes: BYTES },
+    { resultFormat: 'json', result: '"json"', resultBytes: undefined },
+  ]);
+});
+
+test('a function of Node refuses a pickle before any effect, whichever way it comes', async () => {
+  const functionId = await aFunction(Runtime.RUNTIME_NODE);
+  const refusal = { kind: 'invalid', message: expect.stringContaining('node') };
+  const invoke = client.invokeFunction(InvokeFunctionRequest.fromPartial({ functionId, ...asPickle }), {
+    for: owner,
+  });
+  await expect(invoke).rejects.toMatchObject({ ...refusal, field: 'format' });
+  const request = MapFunctionRequest.fromPartial({ functionId, inputs: [asPickle] });
+  const map = client.mapFunction(request, { for: owner })[Symbol.asyncIterator]().next();
+  await expect(map).rejects.toMatchObject({ ...refusal, field: 'inputs' });
+  const { functionCall } = await client.openFunctionCall({ functionId }, { for: owner });
+  const { callId } = functionCall!;
+  const put = client.putFunctionCallInputs(
+    PutFunctionCallInputsRequest.fromPartial({ callId, inputs: [{ index: 0, ...asPickle }] }),
+    { for: owner },
+  );
+  await expect(put).rejects.toMatchObject({ ...refusal, field: 'inputs' });
+  expect((await client.getFunctionCall({ callId }, { for: owner })).functionCall!.numInputs).toBe(0);
+});
+
+test('one key is one request, in one format', async () => {
+  const functionId = await aFunction();
+  const spawn = (change: object) =>
+    client.spawnFunction(
+      SpawnFunctionRequest.fromPartial({ functionId, payload: Buffer.from('{}'), ...change }),
+      { for: owner, idempotencyKey: 'one' },
+    );
+  const first = await spawn({});
+  expect((await spawn({ format: 'json' })).functionCall!.callId).toBe(first.functionCall!.callId);
+  await expect(spawn({ format: 'pickle' })).rejects.toMatchObject({ kind: 'precondition' });
+});
