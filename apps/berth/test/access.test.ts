@@ -96,6 +96,11 @@ const OPEN_TO_CONTAINERS = [
   'berth.functions.v1.FunctionsService/StreamFunctionCallOutputs',
   'berth.functions.v1.FunctionsService/StreamLogs',
   'berth.identity.v1.IdentityService/WhoAmI',
+  'berth.sync.v1.SyncService/CreateTree',
+  'berth.sync.v1.SyncService/FindMissingChunks',
+  'berth.sync.v1.SyncService/GetChunk',
+  'berth.sync.v1.SyncService/GetTree',
+  'berth.sync.v1.SyncService/PutChunk',
   'berth.workspace.v1.WorkspaceService/GetEnvironment',
 ];
 

@@ -332,7 +332,7 @@ test.each<[string, Buffer, string]>([
     const { functionId } = await aFunction();
     const { callId } = await spawn(functionId);
     const { input } = await runner.next(functionId);
-    const outcome = { $case: 'success' as const, value: { payload, format } };
+    const outcome = { $case: 'success' as const, value: { payload, format, blob: '' } };
     expect(await runner.finished(input, container(), outcome)).toMatchObject({ verdict: ACCEPTED });
     expect(await get(callId)).toMatchObject({ status: FAILURE, error: { type: 'result_invalid' } });
   },

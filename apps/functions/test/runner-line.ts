@@ -129,13 +129,13 @@ export class RunnerLine {
 
 export const success = (result: unknown): InputFinished['outcome'] => ({
   $case: 'success',
-  value: { payload: Buffer.from(JSON.stringify(result)), format: 'json' },
+  value: { payload: Buffer.from(JSON.stringify(result)), format: 'json', blob: '' },
 });
 
 /** Of a generator that has yielded so many items. */
 export const yielded = (count: number | string): InputFinished['outcome'] => ({
   $case: 'success',
-  value: { payload: Buffer.from(String(count)), format: 'items' },
+  value: { payload: Buffer.from(String(count)), format: 'items', blob: '' },
 });
 
 export const failure = (type: string): InputFinished['outcome'] => ({

@@ -75,8 +75,8 @@ export function syncStandIn(): ServiceModule {
       trees.set(treeId, { workspaceId, entries: entries as never, files: text });
       return treeOf(treeId);
     },
-    getTree: async ({ treeId }, call: CallContext) => {
-      if (trees.get(treeId)?.workspaceId !== workspaceOf(call)) {
+    getTree: async ({ treeId, workspaceId }, call: CallContext) => {
+      if (trees.get(treeId)?.workspaceId !== (workspaceId || workspaceOf(call))) {
         throw new BerthError('not_found', 'No such tree.', { field: 'tree_id' });
       }
       return treeOf(treeId);

@@ -10,6 +10,7 @@ import {
   Runtime,
   SpawnFunctionRequest,
 } from '@berth/contracts/functions/v1/functions';
+import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
 import { newId } from '@berth/database';
 import type { CallContext, ClientOf } from '@berth/service-kit';
 import { testBed, type TestBed } from '@berth/testing';
@@ -39,13 +40,15 @@ afterAll(async () => {
 });
 
 let names = 0;
-const aFunction = async (runtime = Runtime.RUNTIME_PYTHON) => {
+const aFunction = async (runtime = Runtime.RUNTIME_PYTHON, retries = 0) => {
   const name = `values-${++names}`;
   const { app } = await client.createApp(CreateAppRequest.fromPartial({ name }), { for: owner });
   const request = CreateFunctionRequest.fromPartial({
     appId: app!.appId,
     name,
     runtime,
+    retries,
+    retryDelay: { first: 0 },
     handler: 'main:run',
     files: { 'main.py': '', 'main.js': '' },
   });
@@ -54,7 +57,10 @@ const aFunction = async (runtime = Runtime.RUNTIME_PYTHON) => {
 /** No text, no JSON: as a pickle is. */
 const BYTES = Buffer.from([0x80, 4, 0xff, 0, 0x22, 0x2e]);
 const asPickle = { payload: BYTES, format: 'pickle' };
-const pickled = (payload: Buffer) => ({ $case: 'success' as const, value: { payload, format: 'pickle' } });
+const pickled = (payload: Buffer) => ({
+  $case: 'success' as const,
+  value: { payload, format: 'pickle', blob: '' },
+});
 const resultOf = (callId: string, index = 0) =>
   client.getFunctionCallResult({ callId, index }, { for: owner });
 
@@ -140,14 +146,14 @@ test('a function of Node refuses a pickle before any effect, whichever way it co
   await expect(invoke).rejects.toMatchObject({ ...refusal, field: 'format' });
   const request = MapFunctionRequest.fromPartial({ functionId, inputs: [asPickle] });
   const map = client.mapFunction(request, { for: owner })[Symbol.asyncIterator]().next();
-  await expect(map).rejects.toMatchObject({ ...refusal, field: 'inputs' });
+  await expect(map).rejects.toMatchObject({ ...refusal, field: 'inputs[0].format' });
   const { functionCall } = await client.openFunctionCall({ functionId }, { for: owner });
   const { callId } = functionCall!;
   const put = client.putFunctionCallInputs(
     PutFunctionCallInputsRequest.fromPartial({ callId, inputs: [{ index: 0, ...asPickle }] }),
     { for: owner },
   );
-  await expect(put).rejects.toMatchObject({ ...refusal, field: 'inputs' });
+  await expect(put).rejects.toMatchObject({ ...refusal, field: 'inputs[0].format' });
   expect((await client.getFunctionCall({ callId }, { for: owner })).functionCall!.numInputs).toBe(0);
 });
 
@@ -161,4 +167,89 @@ test('one key is one request, in one format', async () => {
   const first = await spawn({});
   expect((await spawn({ format: 'json' })).functionCall!.callId).toBe(first.functionCall!.callId);
   await expect(spawn({ format: 'pickle' })).rejects.toMatchObject({ kind: 'precondition' });
+});
+
+describe('blobs', () => {
+  const store = async (files: Record<string, string>, caller = owner) => {
+    const sync = bed.connect(SyncServiceService, 'sync', 'gateway');
+    return (await sync.createTreeFromFiles({ files }, { for: caller })).tree!.treeId;
+  };
+  const inBlob = (blob: string) => ({
+    $case: 'success' as const,
+    value: { payload: Buffer.alloc(0), format: 'pickle', blob },
+  });
+  const spawn = (functionId: string, change: object) =>
+    client.spawnFunction(SpawnFunctionRequest.fromPartial({ functionId, ...change }), { for: owner });
+
+  test('arguments and a result that are elsewhere go by their names, over a retry too', async () => {
+    const functionId = await aFunction(Runtime.RUNTIME_PYTHON, 1);
+    const [blob, result] = [await store({ value: 'a' }), await store({ value: 'b' })];
+    const { callId } = (await spawn(functionId, { blob, format: 'pickle' })).functionCall!;
+    const first = await runner.next(functionId);
+    expect(first.input).toMatchObject({ format: 'pickle', blob });
+    expect(first.input.payload).toHaveLength(0);
+    await runner.finished(first.input, newId('ta'), failure('OSError'));
+    first.ack();
+    const { input } = await runner.next(functionId);
+    expect(input).toMatchObject({ attempt: 2, blob });
+    await runner.finished(input, newId('ta'), inBlob(result));
+    const call = (await client.getFunctionCall({ callId }, { for: owner })).functionCall!;
+    expect(call).toMatchObject({
+      status: InvocationStatus.INVOCATION_STATUS_SUCCESS,
+      result: undefined,
+      resultBytes: undefined,
+      resultFormat: 'pickle',
+      resultBlob: result,
+    });
+    await expect(resultOf(callId)).rejects.toMatchObject({
+      kind: 'precondition',
+      message: expect.stringContaining(result),
+    });
+  });
+
+  test('inputs of a map may be elsewhere, each under its index for good', async () => {
+    const functionId = await aFunction();
+    const { callId } = (await client.openFunctionCall({ functionId }, { for: owner })).functionCall!;
+    const put = (blob: string) =>
+      client.putFunctionCallInputs(
+        PutFunctionCallInputsRequest.fromPartial({ callId, inputs: [{ index: 0, blob }] }),
+        { for: owner },
+      );
+    const blob = await store({ value: 'c' });
+    await put(blob);
+    expect(await put(blob)).toEqual({ numAccepted: 1 });
+    await expect(put(await store({ value: 'd' }))).rejects.toMatchObject({ kind: 'precondition' });
+    expect((await runner.next(functionId)).input).toMatchObject({ format: 'json', blob });
+  });
+
+  test('what is no blob of the workspace is refused before any effect', async () => {
+    const functionId = await aFunction();
+    const foreign = await store({ value: 'x' }, await bed.caller());
+    for (const blob of [foreign, newId('tr'), '../x']) {
+      await expect(spawn(functionId, { blob })).rejects.toMatchObject({ kind: 'not_found', field: 'blob' });
+    }
+    const two = await store({ a: '', b: '' });
+    await expect(spawn(functionId, { blob: two })).rejects.toMatchObject({ kind: 'invalid', field: 'blob' });
+    const node = await aFunction(Runtime.RUNTIME_NODE);
+    const blob = await store({ value: 'x' });
+    await expect(spawn(node, { blob })).rejects.toMatchObject({ kind: 'invalid', field: 'blob' });
+    const both = spawn(functionId, { blob, args: Buffer.from('[]') });
+    await expect(both).rejects.toMatchObject({ kind: 'invalid', field: 'blob' });
+  });
+
+  test('a container that names a result of another workspace, or no blob, has failed', async () => {
+    const functionId = await aFunction();
+    const foreign = await store({ value: 'x' }, await bed.caller());
+    for (const blob of [foreign, 'nonsense', await store({ a: '', b: '' })]) {
+      const { callId } = (await spawn(functionId, {})).functionCall!;
+      const { input, ack } = await runner.next(functionId);
+      await runner.finished(input, newId('ta'), inBlob(blob));
+      ack();
+      expect((await client.getFunctionCall({ callId }, { for: owner })).functionCall).toMatchObject({
+        status: InvocationStatus.INVOCATION_STATUS_FAILURE,
+        error: { type: 'result_invalid' },
+        resultBlob: '',
+      });
+    }
+  });
 });

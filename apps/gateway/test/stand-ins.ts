@@ -139,6 +139,7 @@ export function standInFunctions(): StandInFunctions {
     numTerminated: 0,
     resultFormat: 'json',
     resultBytes: undefined,
+    resultBlob: '',
   });
   const { definition, some } = {
     definition: FunctionsServiceService,

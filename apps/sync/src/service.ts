@@ -11,6 +11,7 @@ import { fetchChunks } from './rpc/fetch-chunks';
 import { fetchTree } from './rpc/fetch-tree';
 import { findMissingChunks } from './rpc/find-missing-chunks';
 import { findMissingVolumes } from './rpc/find-missing-volumes';
+import { getChunk } from './rpc/get-chunk';
 import { getTree } from './rpc/get-tree';
 import { getVolume } from './rpc/get-volume';
 import { listVolumeFiles } from './rpc/list-volume-files';
@@ -34,6 +35,7 @@ export const sync: ServiceModule = defineService(
           createTreeFromFiles: createTreeFromFiles(context),
           getTree: getTree(context),
           fetchTree: fetchTree(context),
+          getChunk: getChunk(context),
         }),
         implement(VolumeServiceService, {
           createVolume: createVolume(context),

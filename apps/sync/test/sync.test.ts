@@ -83,6 +83,21 @@ describe('chunks', () => {
     expect(readdirSync(join(bed.dataDir, 'sync', 'aside'))).toEqual([]);
   });
 
+  test('is read back by its own workspace only', async () => {
+    const [own, foreign] = [await aCaller(), await aCaller()];
+    const content = randomBytes(1000);
+    const hash = hashOf(content);
+    await put(content, own.caller);
+    expect(await gateway.getChunk({ hash }, { for: own.caller })).toEqual({ content });
+    const notFound = { kind: 'not_found', field: 'hash' };
+    await expect(gateway.getChunk({ hash }, { for: foreign.caller })).rejects.toMatchObject(notFound);
+    await expect(gateway.getChunk({ hash: '../x' }, { for: own.caller })).rejects.toMatchObject({
+      kind: 'invalid',
+    });
+    writeFileSync(chunkPath(own.workspaceId, hash), 'damaged');
+    await expect(gateway.getChunk({ hash }, { for: own.caller })).rejects.toMatchObject(notFound);
+  });
+
   test.each<[string, Buffer, string | undefined, string]>([
     ['nothing', Buffer.alloc(0), undefined, 'content'],
     ['a byte too many', Buffer.alloc(CHUNK_BYTES_MAX + 1), undefined, 'content'],
@@ -146,7 +161,9 @@ describe('trees', () => {
     expect(new Set(made.map(({ treeId }) => treeId)).size).toBe(1);
     const other = await fromEntries([entries[0]!, { ...entries[1], executable: true }], caller);
     expect(other.treeId).not.toBe(made[0]!.treeId);
-    expect(await gateway.getTree({ treeId: other.treeId }, { for: caller })).toEqual({ tree: other });
+    expect(await gateway.getTree({ treeId: other.treeId, workspaceId: '' }, { for: caller })).toEqual({
+      tree: other,
+    });
   });
 
   test('executable files stay so', async () => {
@@ -198,7 +215,9 @@ describe('trees', () => {
     const { treeId } = await fromFiles({ a: 'secret' }, own.caller);
     const notFound = { kind: 'not_found', field: 'tree_id' };
     for (const id of [treeId, newId('tr'), '', 'a\0b']) {
-      await expect(gateway.getTree({ treeId: id }, { for: foreign.caller })).rejects.toMatchObject(notFound);
+      await expect(
+        gateway.getTree({ treeId: id, workspaceId: '' }, { for: foreign.caller }),
+      ).rejects.toMatchObject(notFound);
       await expect(fetched(foreign.workspaceId, id)).rejects.toMatchObject(notFound);
     }
     await expect(fetched('../x', treeId)).rejects.toMatchObject(notFound);
@@ -242,6 +261,7 @@ describe('who may not', () => {
     createTree: {},
     createTreeFromFiles: { files: { a: 'x' } },
     getTree: { treeId: newId('tr') },
+    getChunk: { hash: hashOf(Buffer.from('x')) },
     fetchTree: { treeId: newId('tr'), workspaceId: newId('wo') },
   };
   const rpcs = Object.keys(requests) as (keyof typeof requests)[];

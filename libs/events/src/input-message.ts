@@ -25,6 +25,8 @@ export interface InputMessage {
   traceparent: string;
   /** Undefined: fetch it with GetInputPayload. */
   payload: Uint8Array | undefined;
+  /** The tree of sync that holds the payload, which is empty here: its container fetches it. */
+  blob?: string | undefined;
 }
 
 /** Where an input is published. */
@@ -46,7 +48,8 @@ export function encodeInput(input: InputMessage): { subject: string; headers: Ms
   headers.set('Berth-Format', input.format);
   headers.set('Berth-Accepted-At', String(input.acceptedAt));
   if (input.traceparent) headers.set('traceparent', input.traceparent);
-  if (!input.payload) headers.set('Berth-Payload', 'reference');
+  if (input.blob) headers.set('Berth-Blob', input.blob);
+  else if (!input.payload) headers.set('Berth-Payload', 'reference');
   return {
     subject: inputSubject(input.functionId, input.version, input.inputId),
     headers,
@@ -70,6 +73,7 @@ export function decodeInput({ subject, headers, data }: ReceivedMessage): InputM
     acceptedAt: Number(headers.get('Berth-Accepted-At')),
     traceparent: headers.get('traceparent'),
     payload: headers.get('Berth-Payload') === 'reference' ? undefined : data,
+    blob: headers.get('Berth-Blob') || undefined,
   };
 }
 

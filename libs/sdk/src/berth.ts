@@ -1,4 +1,5 @@
 import { findCredentials, type Credentials } from './credentials';
+import { argumentFields, putBlob, readBlob, resultOf } from './blobs';
 import { FunctionFailed, type Arguments } from './failed';
 import { BerthApiError, Http } from './http';
 import { Images } from './images';
@@ -64,7 +65,7 @@ export class Berth {
   async call<R>(functionId: string, input: Arguments = {}, options: CallOptions = {}): Promise<R> {
     const invocation = await this.functions.invoke<R>(functionId, input, options);
     if (invocation.status !== 'success') throw new FunctionFailed(invocation);
-    return invocation.result as R;
+    return resultOf(this.http, invocation) as Promise<R>;
   }
 
   /**
@@ -244,24 +245,24 @@ export class Berth {
     },
 
     /** Calls and waits; a failure of user code is an answer too: look at `status`. */
-    invoke: <R = unknown>(
+    invoke: async <R = unknown>(
       functionId: string,
       input: Arguments = {},
       options: CallOptions = {},
     ): Promise<InvocationResult<R>> =>
       this.http.json('POST', `/v1/functions/${encodeURIComponent(functionId)}/invocations`, {
-        body: input,
+        text: `{${await argumentFields(this.http, input)}}`,
         ...options,
       }),
 
     /** Calls and does not wait. */
-    spawn: <R = unknown>(
+    spawn: async <R = unknown>(
       functionId: string,
       input: Arguments = {},
       options: CallOptions = {},
     ): Promise<FunctionCall<R>> =>
       this.http.json('POST', `/v1/functions/${encodeURIComponent(functionId)}/spawn`, {
-        body: input,
+        text: `{${await argumentFields(this.http, input)}}`,
         ...options,
       }),
 
@@ -303,6 +304,15 @@ export class Berth {
     list: (
       filter: { app_id?: string; function_id?: string; all?: boolean } = {},
     ): AsyncGenerator<Container> => this.http.pages('/v1/containers', { query: filter }),
+  };
+
+  /** Values that are too large for a request or an answer. */
+  readonly blobs = {
+    /** Gives the id that `blob` of a call takes. */
+    put: (bytes: Uint8Array): Promise<string> => putBlob(this.http, bytes),
+
+    /** A chunk at a time. */
+    read: (blob: string): AsyncGenerator<Buffer> => readBlob(this.http, blob),
   };
 
   readonly trees = {

@@ -3,6 +3,7 @@
  * there; what this holds is one chunk of inputs and what is on the wire. A service that restarts costs a pause: a chunk
  * is put again under the same indexes, outputs are read on after the last cursor.
  */
+import { argumentFields, resultOf } from './blobs';
 import { FunctionFailed, type Arguments } from './failed';
 import type { Http } from './http';
 import { resume } from './resume';
@@ -56,7 +57,7 @@ export async function* mapInputs<R, T>(
   try {
     const order = orderOutputs ? 'index' : 'recorded';
     for await (const output of readOutputs<R>(http, call_id, { order, follow: true, signal: either })) {
-      if (output.status === 'success') yield output.result as R;
+      if (output.status === 'success') yield await resultOf(http, output);
       else if (returnExceptions) yield new FunctionFailed(output);
       else throw new FunctionFailed(output);
     }
@@ -108,8 +109,7 @@ async function putInputs<T>(
     let index = 0;
     for await (const input of inputs) {
       signal.throwIfAborted();
-      const { args = [], kwargs = {} } = toArguments(input);
-      const text = JSON.stringify({ index: index++, args, kwargs });
+      const text = `{"index":${index++},${await argumentFields(http, toArguments(input))}}`;
       queue.push(text);
       length += text.length;
       wakeSender();

@@ -156,6 +156,8 @@ export interface InvocationResult<R = unknown> {
   result_format: string;
   /** A result that is not JSON, in base64; `result` is null then. */
   result_bytes: string | null;
+  /** Of a result that is too large to be shown: the id of the tree that holds it. */
+  result_blob: string;
 }
 
 export type FunctionCall<R = unknown> = InvocationResult<R>;
@@ -184,6 +186,8 @@ export interface FunctionOutput<R = unknown> {
   cursor: string;
   result_format: string;
   result_bytes: string | null;
+  /** Of a result that is too large to be shown: the id of the tree that holds it. */
+  result_blob: string;
 }
 
 /** As they are recorded, or by index. */

@@ -6,7 +6,7 @@ import type { Http } from './http';
 import type { Tree, TreeEntry } from './types';
 
 /** Bytes of one chunk at most; what sync accepts. */
-const CHUNK_BYTES = 4 * 1024 * 1024;
+export const CHUNK_BYTES = 4 * 1024 * 1024;
 const PARALLEL = 4;
 const HASHES_MAX = 10_000;
 /** Never source: what tools leave behind. */

@@ -16,7 +16,7 @@ export type WorkerMessage =
   | { type: 'hello'; token: string; runtime: Runtime; version: string; pid: number }
   | { type: 'ready'; init_ms: number }
   | { type: 'init_failed'; error: UserError }
-  | { type: 'success'; input_id: string; attempt: number; format: string; run_us: number }
+  | { type: 'success'; input_id: string; attempt: number; format: string; run_us: number; blob?: string }
   | {
       type: 'failure';
       input_id: string;
@@ -48,6 +48,8 @@ export type RunnerMessage =
       attempt: number;
       format: string;
       traceparent?: string;
+      /** Where the arguments are, instead of in the payload. */
+      blob?: string;
     }
   | {
       type: 'batch';
@@ -56,6 +58,7 @@ export type RunnerMessage =
         call_id: string;
         attempt: number;
         format: string;
+        blob?: string;
         /** Of the payload, in which those of all inputs follow each other. */
         bytes: number;
       }[];
@@ -89,6 +92,7 @@ export function parseWorkerMessage(header: string): WorkerMessage {
         attempt: count(read, 'attempt'),
         format: text(read, 'format', 64),
         run_us: count(read, 'run_us'),
+        ...(read.blob === undefined ? {} : { blob: text(read, 'blob', 64) }),
       };
     case 'log':
       return {

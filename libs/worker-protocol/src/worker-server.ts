@@ -42,6 +42,8 @@ export interface WorkerInput {
   /** How the payload is encoded; `json` is `{"args":[…],"kwargs":{…}}`, and an empty payload means no arguments. */
   format: string;
   traceparent?: string;
+  /** The tree of one file that holds the payload; what is sent as payload is empty then. */
+  blob?: string | undefined;
 }
 
 /** What a generator yielded. */
@@ -66,7 +68,8 @@ export type StartOutcome =
 
 /** `lost`: the worker went away before it said how the input ended. Whether it ran to its end is unknown. */
 export type InputOutcome =
-  | { kind: 'success'; format: string; payload: Buffer; runUs: number }
+  /** `blob`: the tree that holds the result, which is not in `payload`, as the worker says. */
+  | { kind: 'success'; format: string; payload: Buffer; runUs: number; blob?: string }
   /** `ofBatch`: the handler raised for so many inputs at once, and which of them is to blame it did not say. */
   | { kind: 'failure'; error: UserError; runUs: number; ofBatch?: number }
   | { kind: 'lost'; closed: Closed };
@@ -292,11 +295,22 @@ export class WorkerConnection {
     payload: Uint8Array,
     onItem?: (item: WorkerItem) => void,
   ): Promise<InputOutcome> {
-    const { inputId, callId, attempt, format, traceparent } = input;
+    const { inputId, callId, attempt, format, traceparent, blob } = input;
     if (this.#closed) return Promise.resolve({ kind: 'lost', closed: this.#closed });
     if (!this.#isReady) throw new Error('the worker is not ready');
     if (this.#running.has(inputId)) throw new Error(`input ${inputId} is running in this worker already`);
-    this.#send({ type: 'input', input_id: inputId, call_id: callId, attempt, format, traceparent }, payload);
+    this.#send(
+      {
+        type: 'input',
+        input_id: inputId,
+        call_id: callId,
+        attempt,
+        format,
+        traceparent,
+        ...(blob ? { blob } : {}),
+      },
+      payload,
+    );
     return new Promise((settle) =>
       this.#running.set(inputId, { attempt, settle, onItem, ahead: nothingAhead() }),
     );
@@ -320,11 +334,12 @@ export class WorkerConnection {
     if (!this.#isReady) throw new Error('the worker is not ready');
     const twice = batch.find(({ input }) => this.#running.has(input.inputId));
     if (twice) throw new Error(`input ${twice.input.inputId} is running in this worker already`);
-    const inputs = batch.map(({ input: { inputId, callId, attempt, format }, payload }) => ({
+    const inputs = batch.map(({ input: { inputId, callId, attempt, format, blob }, payload }) => ({
       input_id: inputId,
       call_id: callId,
       attempt,
       format,
+      ...(blob ? { blob } : {}),
       bytes: payload.byteLength,
     }));
     this.#send({ type: 'batch', inputs }, Buffer.concat(batch.map(({ payload }) => payload)));
@@ -386,6 +401,7 @@ export class WorkerConnection {
           format: message.format,
           payload,
           runUs: message.run_us,
+          ...(message.blob ? { blob: message.blob } : {}),
         });
       case 'item':
         return this.#takeItem(message, payload);

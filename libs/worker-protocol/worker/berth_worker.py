@@ -283,20 +283,27 @@ class Worker:
     def finish(self, header, result, error, run_us, is_cancelled, of_batch=None):
         """Tells how an input ended."""
         encoded = None
+        blob = ""
         is_streamed = type(result) is Streamed
         if error is None:
             try:
-                encoded = self.encoded(result, "json" if is_streamed else header["format"])
+                format = "json" if is_streamed else header["format"]
+                encoded = self.encoded(result, format)
+                inline_max = min(self.channel.frame_bytes_max - 4096, INLINE_BYTES[format])
+                if len(encoded) > inline_max:
+                    blob = ',"blob":"%s"' % stored(encoded, inline_max)
+                    encoded = b""
             except BaseException as raised:
                 error = raised
         if error is None:
             self.channel.send(
-                '{"type":"success","input_id":%s,"attempt":%d,"format":"%s","run_us":%d}'
+                '{"type":"success","input_id":%s,"attempt":%d,"format":"%s","run_us":%d%s}'
                 % (
                     dumps(header["input_id"]),
                     header["attempt"],
-                    "items" if is_streamed else header["format"],
+                    "items" if is_streamed else format,
                     run_us,
+                    blob,
                 ),
                 encoded,
             )
@@ -312,18 +319,11 @@ class Worker:
 
     def encoded(self, result, format):
         try:
-            encoded = encode(result) if format == "json" else other_format(format).encode(result)
+            return encode(result) if format == "json" else other_format(format).encode(result)
         except BaseException as raised:
             if isinstance(raised, report().ResultNotSerializable):
                 raise
             raise report().not_serializable(result, raised) from None
-        if len(encoded) > self.channel.frame_bytes_max - 4096:
-            limit = self.channel.frame_bytes_max - 4096
-            raise report().ResultTooLarge(
-                "the result is %d bytes long; at most %d may be returned. Return less, or write it to a "
-                "volume and return its path" % (len(encoded), limit)
-            )
-        return encoded
 
     def run_async(self, awaitable):
         """Awaits on one loop for all inputs, so that sessions and pools that user code keeps stay usable."""
@@ -430,7 +430,32 @@ def other_format(format):
     raise report().FormatNotSupported("this worker reads arguments as json or pickle, not as %s" % format)
 
 
+# A larger result is kept as a blob. Who sends pickles knows of those; of JSON most readers want the document itself.
+INLINE_BYTES = {"json": 16 * 1024 * 1024, "pickle": 1024 * 1024}
+
+
+def stored(encoded, inline_max):
+    """The id under which a result is kept that is too large for a frame."""
+    blobs = own_module("berth_worker_blob")
+    problem = "at most %d may be returned" % blobs.BYTES_MAX
+    if len(encoded) <= blobs.BYTES_MAX:
+        try:
+            return blobs.store(encoded)
+        except blobs.Unavailable as error:
+            problem = "at most %d may be returned in one message, and it could not be stored (%s)" % (inline_max, error)
+    raise report().ResultTooLarge(
+        "the result is %d bytes long; %s. Return less, or write it to a volume and return its path"
+        % (len(encoded), problem)
+    )
+
+
 def arguments(header, payload):
+    if "blob" in header:
+        blobs = own_module("berth_worker_blob")
+        try:
+            payload = blobs.fetch(header["blob"])
+        except blobs.Unavailable as error:
+            raise report().ArgumentsNotReadable("the arguments could not be fetched: %s" % error)
     if header["format"] != "json":
         return other_format(header["format"]).arguments(payload)
     if not payload:

@@ -36,6 +36,12 @@ class Items:
 
     def send(self, value):
         encoded = self.worker.encoded(value, "json")
+        limit = self.worker.channel.frame_bytes_max - 4096
+        if len(encoded) > limit:
+            raise base.report().ResultTooLarge(
+                "an item is %d bytes long; at most %d may be yielded. Yield less, or write it to a volume and yield its "
+                "path" % (len(encoded), limit)
+            )
         self.ahead.append(len(encoded))
         self.bytes_sent += len(encoded)
         self.worker.channel.send(

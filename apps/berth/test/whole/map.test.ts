@@ -130,7 +130,7 @@ test('a reader that does not read holds nothing up but itself', async () => {
 
 test('a pickle goes through REST and a real container as bytes', async () => {
   const app = await berth.apps.create('pickles');
-  const source = 'def run(first, *, second):\n    return {first, second}';
+  const source = 'def run(first, *, second):\n    return {first, second} if second else bytes(2_000_000)';
   const { function_id } = await makeFunction(berth, app.app_id, python(source));
   const inPython = (code: string, input = '') =>
     execFileSync('python3', ['-c', `import base64, pickle, sys; ${code}`], { input })
@@ -148,10 +148,36 @@ test('a pickle goes through REST and a real container as bytes', async () => {
   );
   expect(unpickled).toBe('True');
 
+  const large = inPython('print(base64.b64encode(pickle.dumps(((1j,), {"second": b""}), 4)).decode())');
+  const elsewhere = await platform.request('POST', `/v1/functions/${function_id}/invocations`, {
+    body: JSON.stringify({ payload: large, format: 'pickle' }),
+  });
+  expect(elsewhere.body).toMatchObject({ status: 'success', result_bytes: null, result_format: 'pickle' });
+  let bytes = 0;
+  const { result_blob } = elsewhere.body as InvocationResult;
+  for await (const chunk of berth.blobs.read(result_blob)) bytes += chunk.length;
+  expect(bytes).toBeGreaterThan(2_000_000);
+
   const { api_url, token_id, token_secret } = platform.credentials();
   const raw = await fetch(new URL(`/v1/function-calls/${call_id}/result`, api_url), {
     headers: { authorization: `Bearer ${token_id}.${token_secret}` },
   });
   expect(raw.headers.get('content-type')).toBe('application/octet-stream');
   expect(Buffer.from(await raw.arrayBuffer()).toString('base64')).toBe(result_bytes);
+});
+
+test('values larger than any message go around the queue, both ways', async () => {
+  const app = await berth.apps.create('large');
+  const source = 'def run(text):\n    return [len(text), text[::-1]]';
+  const { function_id } = await makeFunction(berth, app.app_id, python(source, { memory: 1024 }));
+  const text = 'ab'.repeat(10 * 1024 * 1024);
+  const [length, reversed] = await berth.call<[number, string]>(function_id, { args: [text] });
+  expect(length).toBe(text.length);
+  expect(reversed === 'ba'.repeat(text.length / 2)).toBe(true);
+  const { value } = await berth.functions.invocations(function_id).next();
+  expect(value).toMatchObject({ status: 'success', result: null, result_format: 'json' });
+  const { result_blob } = value as InvocationResult;
+  let bytes = 0;
+  for await (const chunk of berth.blobs.read(result_blob)) bytes += chunk.length;
+  expect(bytes).toBeGreaterThan(text.length);
 });

@@ -11,7 +11,7 @@ const FORMATS: readonly PayloadFormat[] = ['json', 'pickle'];
 export const isFormat = (name: string): name is PayloadFormat =>
   (FORMATS as readonly string[]).includes(name);
 
-/** Arguments and results travel in one message and one row; larger things go through sync. Bytes. */
+/** Arguments and results that travel in one message and one row; larger ones are blobs of sync. Bytes. */
 export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
 
 const startsWith = (json: Uint8Array, character: string): boolean => {
@@ -22,27 +22,39 @@ const startsWith = (json: Uint8Array, character: string): boolean => {
   return false;
 };
 
+/** What a blob may hold: a container has to have it in its memory. Bytes. */
+export const BLOB_BYTES_MAX = 512 * 1024 * 1024;
+
+/** Whether a tree with these entries is a blob. */
+export const isBlob = (entries: readonly { size: bigint }[]): boolean =>
+  entries.length === 1 && entries[0]!.size <= BLOB_BYTES_MAX;
+
 /** Arguments as a caller gives them: as two documents of JSON, or as bytes of a format. */
 export interface GivenArguments {
   args?: Buffer | undefined;
   kwargs?: Buffer | undefined;
   payload?: Buffer | undefined;
   format?: string;
+  /** The tree that holds the payload. */
+  blob?: string;
 }
 
 export interface Payload {
   format: PayloadFormat;
+  /** Empty where a blob holds it. */
   payload: Buffer;
+  blob: string | undefined;
 }
 
 /** The arguments as a container gets them. `at` goes before the names of fields. Errors: `invalid`, `too_large`. */
 export function composePayload(given: GivenArguments, at = ''): Payload {
+  if (given.blob) return fromBlob(given, given.blob, at);
   const composed =
     given.payload === undefined ? fromDocuments(given, at) : fromBytes(given, given.payload, at);
   if (composed.payload.length > PAYLOAD_BYTES_MAX) {
     throw new BerthError(
       'too_large',
-      `The arguments are larger than ${PAYLOAD_BYTES_MAX} bytes: upload them as a tree and pass its id.`,
+      `The arguments are larger than ${PAYLOAD_BYTES_MAX} bytes: upload them as a tree of one file and give its id as blob.`,
       { field: `${at}${given.payload === undefined ? 'args' : 'payload'}` },
     );
   }
@@ -64,19 +76,31 @@ function fromDocuments({ args, kwargs, format }: GivenArguments, at: string): Pa
     kwargs ?? Buffer.from('{}'),
     Buffer.from('}'),
   ]);
-  return { format: 'json', payload };
+  return { format: 'json', payload, blob: undefined };
 }
 
 function fromBytes({ args, kwargs, format = '' }: GivenArguments, payload: Buffer, at: string): Payload {
   if (args || kwargs) {
     throw invalid(`${at}payload`, 'holds all arguments: leave args and kwargs out.');
   }
-  const named = format || 'json';
-  if (!isFormat(named)) throw invalid(`${at}format`, `must be one of ${FORMATS.join(', ')}.`);
+  const named = formatNamed(format, at);
   if (named === 'json' && !(startsWith(payload, '{') && isJson(payload))) {
     throw invalid(`${at}payload`, 'must be JSON of the form {"args": [...], "kwargs": {...}}.');
   }
-  return { format: named, payload };
+  return { format: named, payload, blob: undefined };
+}
+
+function fromBlob({ args, kwargs, payload, format = '' }: GivenArguments, blob: string, at: string): Payload {
+  if (args || kwargs || payload) {
+    throw invalid(`${at}blob`, 'holds all arguments: leave args, kwargs and payload out.');
+  }
+  return { format: formatNamed(format, at), payload: Buffer.alloc(0), blob };
+}
+
+function formatNamed(name: string, at: string): PayloadFormat {
+  const named = name || 'json';
+  if (!isFormat(named)) throw invalid(`${at}format`, `must be one of ${FORMATS.join(', ')}.`);
+  return named;
 }
 
 const invalid = (field: string, what: string) => new BerthError('invalid', `${field} ${what}`, { field });

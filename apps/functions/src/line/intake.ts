@@ -12,11 +12,12 @@ import {
 import type { Database } from '@berth/database';
 import { BerthError } from '@berth/service-kit';
 import type { Context } from '../context';
-import { isFormat, isJson, PAYLOAD_BYTES_MAX } from '../domain/payload';
+import { isBlob, isFormat, isJson, PAYLOAD_BYTES_MAX } from '../domain/payload';
 import type { Phase } from '../domain/phases';
 import { readableError, type InputError } from '../domain/outcome';
 import {
   endedAmong,
+  findWorkspace,
   grantRedelivery,
   isRecorded,
   markStarted,
@@ -35,7 +36,7 @@ export interface Answer {
 const accepted = (attempt = 0): Answer => ({ verdict: Verdict.VERDICT_ACCEPTED, attempt });
 const stale: Answer = { verdict: Verdict.VERDICT_STALE, attempt: 0 };
 
-type Parts = Pick<Context, 'db' | 'relay' | 'waiting' | 'autoscaler' | 'retries' | 'log'>;
+type Parts = Pick<Context, 'db' | 'sync' | 'relay' | 'waiting' | 'autoscaler' | 'retries' | 'log'>;
 
 /** It begins. A first delivery runs already; a redelivery waits for this answer. */
 export async function takeStarted(
@@ -69,7 +70,7 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
     finishedAt,
     containerPhases: message.phases.map(phaseFromProto),
   };
-  const failure = failureOf(outcome);
+  const failure = failureOf(outcome) ?? (await failureOfBlob(parts, message));
   if (outcome?.$case === 'success' && !failure) {
     const call = await recordSuccess(db, on, outcome.value);
     if (!call) return (await isRecorded(db, on)) ? accepted() : stale;
@@ -118,14 +119,33 @@ async function gatherItems(
 function failureOf(outcome: InputFinished['outcome']): InputError | undefined {
   if (!outcome) throw new BerthError('invalid', 'finished has no outcome.', { field: 'outcome' });
   if (outcome.$case === 'failure') return readableError(outcome.value);
-  const { payload, format } = outcome.value;
+  const { payload, format, blob } = outcome.value;
   if (payload.length > PAYLOAD_BYTES_MAX) {
     return resultInvalid(`is larger than ${PAYLOAD_BYTES_MAX} bytes: store it, and return where it is`);
   }
   // A worker checks what it sends; but what speaks for the container is the user's, and answers embed it as it is.
   if (!isFormat(format)) return resultInvalid('is of no known format');
+  if (blob) return payload.length === 0 ? undefined : resultInvalid('is in two places');
   if (format === 'json' && !isJson(payload)) return resultInvalid('is not JSON');
   return undefined;
+}
+
+/** A container may say that its result is anywhere: it counts when it is a blob of the input's own workspace. */
+async function failureOfBlob(
+  { db, sync }: Pick<Parts, 'db' | 'sync'>,
+  { inputId, outcome }: InputFinished,
+): Promise<InputError | undefined> {
+  if (outcome?.$case !== 'success' || !outcome.value.blob) return undefined;
+  const workspaceId = await findWorkspace(db, inputId);
+  if (!workspaceId) return undefined; // No such input: the record says so.
+  try {
+    const { tree } = await sync.getTree({ treeId: outcome.value.blob, workspaceId });
+    return isBlob(tree!.entries) ? undefined : resultInvalid('is no tree of one file of at most 512 MiB');
+  } catch (error) {
+    if (error instanceof BerthError && error.kind === 'not_found')
+      return resultInvalid('is not where it is said to be');
+    throw error;
+  }
 }
 
 const resultInvalid = (why: string): InputError => ({

@@ -36,7 +36,7 @@ export async function composeItems(
   if (!/^\d{1,10}$/.test(claim.payload.toString()) || Number(claim.payload.toString()) > count)
     return undefined;
   const payload = bytes > PAYLOAD_BYTES_MAX ? Buffer.from('null') : await joinItems(db, inputId);
-  return { payload, format: 'json' };
+  return { payload, format: 'json', blob: '' };
 }
 
 /** The JSON of each is kept as it came: it is put together, never parsed. */

@@ -11,6 +11,9 @@ export const composeInputs = (inputs: readonly (GivenArguments & { index?: numbe
     ...composePayload(given, `inputs[${place}].`),
   }));
 
+/** What a field of one of several inputs is called in a request. */
+export const fieldOfInput = (place: number, name: string): string => `inputs[${place}].${name}`;
+
 /** Where they come from, and when. */
 export const originOf = (call: CallContext) => ({
   traceparent: injectTrace().traceparent ?? call.traceparent ?? '',

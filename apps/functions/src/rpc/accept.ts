@@ -4,7 +4,7 @@ import type { Context } from '../context';
 import { composePayload, type GivenArguments, type Payload } from '../domain/payload';
 import { acceptCall, findRepeated } from '../store/call-store';
 import { findFunction } from '../store/function-store';
-import { checkFormats } from './check-formats';
+import { checkInputs } from './check-inputs';
 import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
 
 export interface Arguments extends GivenArguments {
@@ -17,7 +17,7 @@ export interface Arguments extends GivenArguments {
  * resolves, as it must be before a caller is told of it.
  */
 export async function accept(
-  { db, relay, autoscaler, log }: Pick<Context, 'db' | 'relay' | 'autoscaler' | 'log'>,
+  { db, sync, relay, autoscaler, log }: Pick<Context, 'db' | 'sync' | 'relay' | 'autoscaler' | 'log'>,
   request: Arguments,
   call: CallContext,
   { durable }: { durable: boolean },
@@ -25,7 +25,7 @@ export async function accept(
   const workspaceId = workspaceOf(call);
   const { idempotencyKey } = call;
   const input = composePayload(request);
-  await checkFormats(db, workspaceId, request.functionId, [input], 'format');
+  await checkInputs({ db, sync }, request.functionId, [input], call, (_, name) => name);
   const requestHash = hashOf(input);
   const accepted = await acceptCall(db, {
     workspaceId,
@@ -55,10 +55,10 @@ export async function accept(
 }
 
 /** A request without a format is the same request as before there were any. */
-const hashOf = ({ format, payload }: Payload): Buffer =>
+const hashOf = ({ format, payload, blob = '' }: Payload): Buffer =>
   hash(
     'sha256',
-    format === 'json' ? payload : Buffer.concat([Buffer.from(`${format}\0`), payload]),
+    format === 'json' && !blob ? payload : Buffer.concat([Buffer.from(`${format}\0${blob}\0`), payload]),
     'buffer',
   );
 

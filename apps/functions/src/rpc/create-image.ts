@@ -93,7 +93,7 @@ async function storeFiles(
     return tree!.treeId;
   };
   const check = async (treeId: string, field: string): Promise<string> => {
-    await sync.getTree({ treeId }, { for: call }).catch((error: unknown) => {
+    await sync.getTree({ treeId, workspaceId: '' }, { for: call }).catch((error: unknown) => {
       throw atField(error, field);
     });
     return treeId;

@@ -77,10 +77,12 @@ async function findSource(
     });
     return tree!.treeId;
   }
-  const { tree } = await sync.getTree({ treeId: source }, { for: call }).catch((error: unknown) => {
-    if (!(error instanceof BerthError) || error.kind !== 'not_found') throw error;
-    throw new BerthError('not_found', error.message, { field: 'source', cause: error });
-  });
+  const { tree } = await sync
+    .getTree({ treeId: source, workspaceId: '' }, { for: call })
+    .catch((error: unknown) => {
+      if (!(error instanceof BerthError) || error.kind !== 'not_found') throw error;
+      throw new BerthError('not_found', error.message, { field: 'source', cause: error });
+    });
   checkSourceSize(tree!.entries.reduce((sum, { size }) => sum + Number(size), 0));
   checkModule(
     definition,

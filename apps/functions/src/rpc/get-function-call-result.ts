@@ -27,5 +27,12 @@ export const getFunctionCallResult =
         field: 'index',
       });
     }
+    if (output.result_blob) {
+      throw new BerthError(
+        'precondition',
+        `The result is too large for one answer: its chunks are named by GET /v1/trees/${output.result_blob}.`,
+        { field: 'index' },
+      );
+    }
     return { content: output.result, format: output.result_format! };
   };

@@ -5,11 +5,11 @@ import type { Context } from '../context';
 import { isFinal } from '../domain/input-state';
 import { cursorOf, MAP_INPUTS_MAX, type OutputOrder } from '../domain/map';
 import { endMap } from '../maps/end-map';
-import { composeInputs, originOf, sendInputs } from '../maps/new-inputs';
+import { composeInputs, fieldOfInput, originOf, sendInputs } from '../maps/new-inputs';
 import { readOutputs, readUntilFailure } from '../maps/outputs';
 import { insertInputs, insertMap, type NewInput } from '../store/map-store';
 import { joinEarlier } from './accept';
-import { checkFormats } from './check-formats';
+import { checkInputs } from './check-inputs';
 import { outputToProto } from './to-proto';
 
 /** Inputs that one statement writes. */
@@ -48,7 +48,7 @@ async function acceptMap(context: Context, request: MapFunctionRequest, call: Ca
   const { functionId } = request;
   const { idempotencyKey } = call;
   const inputs = composeInputs(request.inputs);
-  await checkFormats(context.db, workspaceId, functionId, inputs, 'inputs');
+  await checkInputs(context, functionId, inputs, call, fieldOfInput);
   const requestHash = hashOf(request, inputs);
   const accepted = await context.db.transact(async (tx) => {
     const map = await insertMap(tx, {
@@ -73,6 +73,8 @@ async function acceptMap(context: Context, request: MapFunctionRequest, call: Ca
 
 function hashOf({ orderOutputs, returnExceptions }: MapFunctionRequest, inputs: readonly NewInput[]): Buffer {
   const hash = createHash('sha256').update(`map ${orderOutputs ?? true} ${returnExceptions}`);
-  for (const { format, payload } of inputs) hash.update(`\n${format} ${payload.length}\n`).update(payload);
+  for (const { format, payload, blob = '' } of inputs) {
+    hash.update(`\n${format} ${blob} ${payload.length}\n`).update(payload);
+  }
   return hash.digest();
 }

@@ -6,7 +6,7 @@ import type { OutboxRow } from '@berth/events';
 import { BerthError, workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { checkIndexes, openInputs, openInputsMax, PUT_INPUTS_MAX } from '../domain/map';
-import { composeInputs, originOf, sendInputs } from '../maps/new-inputs';
+import { composeInputs, fieldOfInput, originOf, sendInputs } from '../maps/new-inputs';
 import { findCall } from '../store/call-store';
 import {
   findContradicted,
@@ -17,7 +17,7 @@ import {
   type LockedMap,
   type NewInput,
 } from '../store/map-store';
-import { checkFormats } from './check-formats';
+import { checkInputs } from './check-inputs';
 import { appIsStopped, functionIsDeleted, noSuchCall } from './not-found';
 
 /** How long a request waits for room; then it says that it took nothing. Milliseconds. */
@@ -42,7 +42,7 @@ export const putFunctionCallInputs =
     // A foreign or unknown id is told before anything is watched or numbered.
     const found = await findCall(db, workspaceId, request.callId);
     if (!found) throw noSuchCall();
-    await checkFormats(db, workspaceId, found.function_id, inputs, 'inputs');
+    await checkInputs(context, found.function_id, inputs, call, fieldOfInput);
 
     const watch = waiting.watch(request.callId);
     const late = AbortSignal.timeout(ROOM_WAIT_MS);

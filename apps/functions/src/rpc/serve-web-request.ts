@@ -50,6 +50,7 @@ async function acceptOnce(
     idempotencyKey: sessionId,
     requestHash: hash('sha256', payload, 'buffer'),
     format: WEB_FORMAT,
+    blob: undefined,
     payload,
     traceparent: injectTrace().traceparent ?? call.traceparent ?? '',
     acceptedAt: new Date(),

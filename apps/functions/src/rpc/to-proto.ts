@@ -136,11 +136,19 @@ const errorToProto = (error: InputError | null) =>
   error ? { type: error.type, message: error.message, traceback: error.traceback } : undefined;
 
 /** What is JSON is shown as it is, all else as bytes with the name of its format. */
-const resultToProto = ({ result, result_format: format }: Pick<CallView, 'result' | 'result_format'>) => ({
-  result: format === 'json' ? (result ?? undefined) : undefined,
-  resultFormat: format ?? '',
-  resultBytes: format === 'json' ? undefined : (result ?? undefined),
-});
+const resultToProto = ({
+  result,
+  result_format: format,
+  result_blob: blob,
+}: Pick<CallView, 'result' | 'result_format' | 'result_blob'>) => {
+  const shown = blob ? undefined : (result ?? undefined);
+  return {
+    result: format === 'json' ? shown : undefined,
+    resultFormat: format ?? '',
+    resultBytes: format === 'json' ? undefined : shown,
+    resultBlob: blob ?? '',
+  };
+};
 
 /** A call, in the shape of either message; `waiting` says why it is pending. */
 export const callToProto = (call: CallView | MapView, waiting?: string): InvocationResult & FunctionCall =>
@@ -172,7 +180,7 @@ function mapToProto(map: MapView, waiting?: string): InvocationResult & Function
     callId: map.call_id,
     functionId: map.function_id,
     status: STATUSES[state],
-    ...resultToProto({ result: null, result_format: null }),
+    ...resultToProto({ result: null, result_format: null, result_blob: null }),
     error: undefined,
     createdAt: map.created_at,
     startedAt: map.first_started_at ?? undefined,

@@ -11,6 +11,7 @@ export interface NewCall {
   requestHash: Buffer | undefined;
   format: string;
   payload: Buffer;
+  blob: string | undefined;
   traceparent: string;
   acceptedAt: Date;
   /** On disk when the statement has ended; else with the next commit that is, or never when Postgres dies before. */
@@ -44,6 +45,7 @@ export async function acceptCall(sql: Sql, call: NewCall): Promise<AcceptedCall 
     acceptedAt: call.acceptedAt.getTime(),
     traceparent: call.traceparent,
     payload: call.payload.length > REFERENCE_BYTES ? undefined : call.payload,
+    blob: call.blob,
   });
   const headers = headersOf(message.headers);
   const [row] = await sql.prepared<{ id: string; subject: string; version: number }>(
@@ -58,8 +60,9 @@ export async function acceptCall(sql: Sql, call: NewCall): Promise<AcceptedCall 
        ON CONFLICT (function_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
        RETURNING id, function_id, version
      ), i AS (
-       INSERT INTO input (id, call_id, function_id, version, format, payload, traceparent, accepted_at)
-       SELECT $6, c.id, c.function_id, c.version, $7, $8, $9, $10 FROM c
+       INSERT INTO input (id, call_id, function_id, version, format, payload, traceparent, accepted_at,
+                          payload_blob)
+       SELECT $6, c.id, c.function_id, c.version, $7, $8, $9, $10, $13 FROM c
      )
      INSERT INTO outbox (subject, payload, headers)
      SELECT ${SUBJECT} || $6, $11, $12 FROM c
@@ -77,6 +80,7 @@ export async function acceptCall(sql: Sql, call: NewCall): Promise<AcceptedCall 
       call.acceptedAt,
       message.data,
       JSON.stringify(headers),
+      call.blob ?? null,
     ],
   );
   if (!row) return undefined;
@@ -98,6 +102,7 @@ export async function enqueueAttempt(
     | 'traceparent'
     | 'accepted_at'
     | 'payload'
+    | 'payload_blob'
   >,
 ): Promise<OutboxRow> {
   const { subject, headers, data } = encodeInput({
@@ -110,6 +115,7 @@ export async function enqueueAttempt(
     acceptedAt: input.accepted_at.getTime(),
     traceparent: input.traceparent,
     payload: input.payload.length > REFERENCE_BYTES ? undefined : input.payload,
+    blob: input.payload_blob ?? undefined,
   });
   const record = headersOf(headers);
   const [row] = await tx.query<{ id: string }>(
@@ -147,6 +153,7 @@ export type CallView = Pick<
   | 'container_id'
   | 'result'
   | 'result_format'
+  | 'result_blob'
   | 'error'
   | 'container_phases'
   | 'accepted_at'
@@ -156,7 +163,7 @@ export type CallView = Pick<
 > & { input_id: string };
 
 export const CALL_VIEW = `
-  i.call_id, i.id AS input_id, i.function_id, i.version, i.state, i.attempt, i.container_id, i.result, i.result_format, i.error,
+  i.call_id, i.id AS input_id, i.function_id, i.version, i.state, i.attempt, i.container_id, i.result, i.result_format, i.result_blob, i.error,
   i.container_phases, i.accepted_at, i.started_at, i.finished_at, i.recorded_at`;
 
 /** A call with many inputs: what is shown of it. Its counts are those of its numbered outputs. */

@@ -313,6 +313,10 @@ export class Input {
   @Column({ type: 'bytea' })
   payload!: Buffer;
 
+  /** The tree of sync that holds the payload, which is empty here. */
+  @Column({ type: 'text', collation: 'C', nullable: true })
+  payload_blob!: string | null;
+
   @Column({ type: 'text', collation: 'C', nullable: true })
   container_id!: string | null;
 
@@ -321,6 +325,10 @@ export class Input {
 
   @Column({ type: 'text', nullable: true })
   result_format!: string | null;
+
+  /** The tree of sync that holds the result, which is empty here. */
+  @Column({ type: 'text', collation: 'C', nullable: true })
+  result_blob!: string | null;
 
   @Column({ type: 'jsonb', nullable: true })
   error!: InputError | null;

@@ -69,11 +69,11 @@ const phasesOf = ({ containerPhases }: { containerPhases: Phase[] }) =>
 export async function recordSuccess(
   sql: Sql,
   on: Finished,
-  result: { payload: Buffer; format: string },
+  result: { payload: Buffer; format: string; blob: string },
 ): Promise<CallView | undefined> {
   const [row] = await sql.prepared<CallView>(
     'record-success',
-    `UPDATE input i SET ${to('succeed')}, result = $4, result_format = $5, container_id = $3, started_at = $6,
+    `UPDATE input i SET ${to('succeed')}, result = $4, result_format = $5, result_blob = $9, container_id = $3, started_at = $6,
             finished_at = $7, recorded_at = now(), container_phases = $8
       WHERE id = $1 AND attempt = $2 AND ${from('succeed')} AND ${HELD} RETURNING ${CALL_VIEW}`,
     [
@@ -85,9 +85,19 @@ export async function recordSuccess(
       on.startedAt,
       on.finishedAt,
       phasesOf(on),
+      result.blob || null,
     ],
   );
   return row;
+}
+
+/** The workspace whose input it is. */
+export async function findWorkspace(sql: Sql, inputId: string): Promise<string | undefined> {
+  const [row] = await sql.query<{ workspace_id: string }>(
+    'SELECT workspace_id FROM call c JOIN input i ON i.call_id = c.id WHERE i.id = $1',
+    [inputId],
+  );
+  return row?.workspace_id;
 }
 
 export type FailureRecord =

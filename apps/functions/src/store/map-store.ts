@@ -69,6 +69,7 @@ export interface NewInput {
   index: number;
   format: PayloadFormat;
   payload: Buffer;
+  blob: string | undefined;
 }
 
 /** Of these indexes, those that have an input. */
@@ -88,14 +89,15 @@ export async function findContradicted(
 ): Promise<number | undefined> {
   const [row] = await tx.query<{ index: number }>(
     `SELECT i.index
-       FROM unnest($2::integer[], $3::text[], $4::bytea[]) AS u (index, format, payload)
+       FROM unnest($2::integer[], $3::text[], $4::bytea[], $5::text[]) AS u (index, format, payload, blob)
        JOIN input i ON i.call_id = $1 AND i.index = u.index
-      WHERE i.payload <> u.payload OR i.format <> u.format ORDER BY i.index LIMIT 1`,
+      WHERE i.payload <> u.payload OR i.format <> u.format OR i.payload_blob IS DISTINCT FROM u.blob ORDER BY i.index LIMIT 1`,
     [
       callId,
       inputs.map(({ index }) => index),
       inputs.map(({ format }) => format),
       inputs.map(({ payload }) => payload),
+      inputs.map(({ blob }) => blob ?? null),
     ],
   );
   return row?.index;
@@ -120,6 +122,7 @@ export async function insertInputs(
       acceptedAt: acceptedAt.getTime(),
       traceparent,
       payload: input.payload.length > REFERENCE_BYTES ? undefined : input.payload,
+      blob: input.blob,
     });
     return {
       ...input,
@@ -131,11 +134,12 @@ export async function insertInputs(
   });
   const written = await tx.query<{ id: string; subject: string }>(
     `WITH given AS (
-       SELECT * FROM unnest($4::text[], $5::integer[], $6::text[], $7::bytea[], $8::text[], $9::text[])
-              WITH ORDINALITY AS u (id, index, format, payload, subject, headers, place)
+       SELECT * FROM unnest($4::text[], $5::integer[], $6::text[], $7::bytea[], $8::text[], $9::text[], $13::text[])
+              WITH ORDINALITY AS u (id, index, format, payload, subject, headers, blob, place)
      ), i AS (
-       INSERT INTO input (id, call_id, index, in_map, function_id, version, format, payload, traceparent, accepted_at)
-       SELECT id, $1, index, true, $2, $3, format, payload, $10, $11 FROM given
+       INSERT INTO input (id, call_id, index, in_map, function_id, version, format, payload, traceparent, accepted_at,
+                          payload_blob)
+       SELECT id, $1, index, true, $2, $3, format, payload, $10, $11, blob FROM given
      ), c AS (
        UPDATE call SET num_inputs = num_inputs + (SELECT count(*) FROM given) WHERE id = $1
      )
@@ -156,6 +160,7 @@ export async function insertInputs(
       traceparent,
       acceptedAt,
       REFERENCE_BYTES,
+      rows.map(({ blob }) => blob ?? null),
     ],
   );
   const outboxIds = new Map(written.map(({ id, subject }) => [subject, id]));
@@ -271,6 +276,7 @@ export type Output = Pick<
   | 'container_id'
   | 'result'
   | 'result_format'
+  | 'result_blob'
   | 'error'
   | 'started_at'
   | 'finished_at'
@@ -278,7 +284,7 @@ export type Output = Pick<
 
 const OUTPUT = `
   i.call_id, i.id AS input_id, i.index, coalesce(i.entry, 1) AS entry, i.state, i.attempt, i.container_id, i.result,
-  i.result_format, i.error, i.started_at, i.finished_at`;
+  i.result_format, i.result_blob, i.error, i.started_at, i.finished_at`;
 
 /** Outputs that are read at once: so many, and results of so many bytes, but one at least. */
 const PAGE_OUTPUTS_MAX = 500;

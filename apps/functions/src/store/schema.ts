@@ -6,6 +6,7 @@ import { Lifecycle1795605120000 } from '../migrations/20261125T111200-lifecycle'
 import { Initial1795593600000 } from '../migrations/20261125T080000-initial';
 import { WebLabel1795605300000 } from '../migrations/20261125T111500-web-label';
 import { Map1795606200000 } from '../migrations/20261125T113000-map';
+import { Blob1795608900000 } from '../migrations/20261125T121500-blob';
 import { App, Call, Deployment, Func, FunctionVersion, Image, Input, Item, Pool } from './entities';
 
 export const schema: ServiceSchema = {
@@ -19,5 +20,6 @@ export const schema: ServiceSchema = {
     Map1795606200000,
     Items1795607100000,
     Images1795608000000,
+    Blob1795608900000,
   ],
 };

@@ -140,7 +140,10 @@ export function tellOutcome(
     finishedAt: new Date(),
     outcome:
       outcome.kind === 'success'
-        ? { $case: 'success', value: { payload: outcome.payload, format: outcome.format } }
+        ? {
+            $case: 'success',
+            value: { payload: outcome.payload, format: outcome.format, blob: outcome.blob ?? '' },
+          }
         : { $case: 'failure', value: outcome.error },
     phases,
   };

@@ -25,7 +25,8 @@ export interface Limits {
 }
 
 export type Outcome =
-  { kind: 'success'; payload: Buffer; format: string } | { kind: 'failure'; error: InvocationError };
+  | { kind: 'success'; payload: Buffer; format: string; blob?: string }
+  | { kind: 'failure'; error: InvocationError };
 
 const failure = (type: string, message: string, traceback?: string): Outcome => ({
   kind: 'failure',
@@ -38,14 +39,14 @@ const RESULT_INVALID = new Set(['ResultNotSerializable', 'ResultTooLarge', 'Batc
 /** The outcome of an input that the worker says has ended. The runner's own limit goes over what user code made of it. */
 export function outcomeSaid(
   said:
-    | { kind: 'success'; payload: Buffer; format: string }
+    | { kind: 'success'; payload: Buffer; format: string; blob?: string }
     | { kind: 'failure'; error: { type: string; message: string; traceback: string } },
   asked: AskedEnd | undefined,
   limits: Limits,
 ): Outcome {
   const traceback = said.kind === 'failure' ? said.error.traceback : '';
   if (asked) return outcomeAsked(asked, limits, traceback);
-  if (said.kind === 'success') return { kind: 'success', payload: said.payload, format: said.format };
+  if (said.kind === 'success') return said;
   const { type, message } = said.error;
   return failure(RESULT_INVALID.has(type) ? 'result_invalid' : type, message, traceback);
 }
