@@ -9,6 +9,7 @@ import { newId } from '@berth/database';
 import Docker from 'dockerode';
 import { pino } from 'pino';
 import { openNodeImages } from '../src/images/open';
+import { startRegistry } from './registry';
 import { ImageBuildFailed, type BuildSettings, type NodeImages } from '../src/images/node-images';
 
 const isThere = process.env.DOCKER_HOST || existsSync('/var/run/docker.sock');
@@ -29,13 +30,15 @@ const isThere = process.env.DOCKER_HOST || existsSync('/var/run/docker.sock');
   let engine: ContainerEngine;
   let node: NodeImages;
 
+  /** Of every secret. */
+  let variables: Record<string, string> = {};
   const openNode = (more: Partial<BuildSettings> = {}, build?: ImageBuild) =>
     openNodeImages(
       {
         engine,
         sources: { hold: (_, treeId) => ({ folder: Promise.resolve(trees.get(treeId)!), release() {} }) },
         images: { getImageBuild: async () => ({ build }) } as never,
-        secrets: { openSecrets: async () => ({ env: {} }) } as never,
+        secrets: { openSecrets: async () => ({ env: variables }) } as never,
         log,
       },
       join(folder, 'images'),
@@ -228,6 +231,50 @@ const isThere = process.env.DOCKER_HOST || existsSync('/var/run/docker.sock');
       type: 'base_not_found',
       message: expect.stringContaining('ONBUILD'),
     });
+  });
+
+  test('what is pulled with a secret is nobody else’s, and the secret is nowhere', async () => {
+    const [username, password, word] = ['somebody', newId('ev'), newId('ev')];
+    const registry = await startRegistry(username, password, word);
+    try {
+      const base = `${registry.host}/team/private:1`;
+      const what = () => aBuild({ base, registrySecret: 'registry', environment: 'main' }, [base]);
+      const stepless = what();
+      const denied = { type: 'base_denied', message: expect.stringContaining(base) };
+      variables = { REGISTRY_USERNAME: username, REGISTRY_PASSWORD: `not ${password}` };
+      const refused = await failureOf(stepless);
+      expect(refused).toMatchObject(denied);
+      expect(JSON.stringify(refused)).not.toContain(password);
+      expect(await failureOf(aBuild({ base }, [base]))).toMatchObject(denied);
+      variables = { REGISTRY_USERNAME: username };
+      expect(await failureOf(stepless)).toMatchObject({ type: 'secret_not_found' });
+
+      variables = { REGISTRY_USERNAME: username, REGISTRY_PASSWORD: password };
+      const lines = await build(stepless);
+      const staged = aBuild(
+        {
+          containerfile: `FROM ${base} AS theirs\nFROM berth/base:stable\nCOPY --from=theirs /word /word\n`,
+          registrySecret: 'registry',
+          environment: 'main',
+        },
+        [base, 'berth/base:stable'],
+      );
+      lines.push(...(await build(staged)));
+      expect(await output(staged.imageId, 'cat /word')).toBe(word);
+      const history = await docker.getImage(`berth/image:${stepless.imageId}`).history();
+      expect(JSON.stringify([lines, history])).not.toContain(password);
+
+      // Others neither find it here nor get it from there.
+      expect(await engine.findImage(base)).toBeUndefined();
+      expect(await engine.findImage(`berth/cache:${stepless.imageId}-base-0`)).toBeUndefined();
+      expect(await failureOf(aBuild({ base }, [base]))).toMatchObject(denied);
+      const hold = node.hold('wo-1', base);
+      await hold.mayCreate();
+      await expect(hold.ensure()).rejects.toThrow(/basic auth|unauthorized|denied/);
+      hold.release();
+    } finally {
+      await registry.close();
+    }
   });
 
   test('a node that misses an image makes it once, whoever wants it', async () => {
