@@ -220,6 +220,20 @@ const isThere = process.env.DOCKER_HOST || existsSync('/var/run/docker.sock');
     expect(await dangling(word)).toEqual([]);
   });
 
+  test('what an image calls a volume is scratch in memory, and not the host’s disk without a limit', async () => {
+    const what = aBuild({
+      containerfile:
+        'FROM berth/base:stable\nRUN mkdir -m 777 /data && echo kept > /data/word\nVOLUME /data\nHEALTHCHECK CMD touch /tmp/checked\n',
+    });
+    await build(what);
+    expect(
+      await output(
+        what.imageId,
+        'df -k --output=fstype,size /data | tail -1; echo x > /data/more && ls /data',
+      ),
+    ).toMatch(/^tmpfs +65536\nmore$/);
+  });
+
   test('what it begins with may be missing, or not be built on', async () => {
     const nowhere = `localhost:1/${newId('ev').toLowerCase()}:1`;
     expect(await failureOf(aBuild({ base: nowhere }, [nowhere]))).toMatchObject({ type: 'infrastructure' });

@@ -22,7 +22,11 @@ export interface DockerHost {
  * The request that makes this container: unprivileged, without capabilities, within its limits. Measured on Docker
  * 20.10: none of this, the init process included, adds to the time of a start (148 ms beside a bare 155 ms).
  */
-export function createBody(spec: CompleteSpec, host: DockerHost): ContainerCreateOptions {
+export function createBody(
+  spec: CompleteSpec,
+  host: DockerHost,
+  imageVolumes: readonly string[] = [],
+): ContainerCreateOptions {
   return {
     name: spec.name,
     Image: spec.image,
@@ -33,7 +37,9 @@ export function createBody(spec: CompleteSpec, host: DockerHost): ContainerCreat
     Labels: { ...spec.labels, [OWNER_LABEL]: host.owner },
     WorkingDir: spec.cwd,
     User: toUser(spec.user),
-    HostConfig: hostConfig(spec, host),
+    // What an image asks to be run every few seconds is nobody's wish here.
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: hostConfig(spec, host, imageVolumes),
   };
 }
 
@@ -45,7 +51,8 @@ export function toUser({ uid, gid }: { uid: number; gid: number }): string {
   return `${uid}:${gid}`;
 }
 
-function hostConfig(spec: CompleteSpec, host: DockerHost): HostConfig {
+function hostConfig(spec: CompleteSpec, host: DockerHost, imageVolumes: readonly string[]): HostConfig {
+  const isMounted = (path: string) => path === '/tmp' || spec.mounts.some(({ target }) => target === path);
   return {
     // An init process reaps what the first process leaves behind and passes it its signals.
     Init: true,
@@ -62,7 +69,13 @@ function hostConfig(spec: CompleteSpec, host: DockerHost): HostConfig {
       ReadOnly: readOnly,
     })),
     // Programs may run from scratch (compiled extensions are loaded from there); devices and setuid may not.
-    Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,mode=1777,size=${spec.scratchBytes}` },
+    Tmpfs: Object.fromEntries(
+      // What an image calls a volume would be a folder on the host's disk without a limit: it is scratch, too.
+      ['/tmp', ...imageVolumes.filter((path) => spec.readOnlyRoot && !isMounted(path))].map((path) => [
+        path,
+        `rw,exec,nosuid,nodev,mode=1777,size=${spec.scratchBytes}`,
+      ]),
+    ),
     PidsLimit: spec.pidsMax,
     ...(spec.memoryBytes === undefined ? {} : { Memory: spec.memoryBytes, MemorySwap: spec.memoryBytes }),
     ...(spec.cpus === undefined ? {} : { NanoCpus: Math.round(spec.cpus * 1e9) }),

@@ -101,6 +101,7 @@ class DockerEngine implements ContainerEngine {
   readonly kind = 'docker';
   readonly isolated = true;
   readonly #exits: ExitWatch;
+  readonly #imageVolumes = new Map<string, readonly string[]>();
 
   constructor(
     private readonly docker: Docker,
@@ -141,10 +142,12 @@ class DockerEngine implements ContainerEngine {
 
   async pull(image: string, options: PullOptions = {}): Promise<void> {
     if (await this.hasImage(image)) return;
+    this.#imageVolumes.delete(image);
     await pullImage(this.docker, image, options);
   }
 
   build(request: BuildRequest, options: BuildOptions = {}): Promise<string> {
+    this.#imageVolumes.delete(request.tag);
     return buildImage(this.docker, this.host.networkId, request, options);
   }
 
@@ -157,12 +160,16 @@ class DockerEngine implements ContainerEngine {
   }
 
   async removeImage(image: string): Promise<void> {
+    this.#imageVolumes.delete(image);
     await removeImage(this.docker, image);
   }
 
   async create(spec: ContainerSpec): Promise<string> {
     const complete = completeSpec(spec);
-    const make = async () => (await this.docker.createContainer(createBody(complete, this.host))).id;
+    const make = async () => {
+      const volumes = await this.#volumesOf(complete.image);
+      return (await this.docker.createContainer(createBody(complete, this.host, volumes))).id;
+    };
     try {
       return await make();
     } catch (error) {
@@ -328,6 +335,16 @@ class DockerEngine implements ContainerEngine {
         (error: unknown, stream: unknown) => (error ? reject(error) : resolve(stream as Readable)),
       ),
     );
+  }
+
+  /** Where an image asks for folders of its own; asked once, for a name means the same until it is pulled or removed. */
+  async #volumesOf(image: string): Promise<readonly string[]> {
+    const known = this.#imageVolumes.get(image);
+    if (known) return known;
+    const { Config } = await this.docker.getImage(image).inspect();
+    const volumes = Object.keys((Config?.Volumes as Record<string, unknown> | null) ?? {});
+    this.#imageVolumes.set(image, volumes);
+    return volumes;
   }
 
   /** Only whole ids reach the engine, which would also take a name or the start of someone else's id. */
