@@ -37,10 +37,15 @@ def load(path: str) -> Tuple[str, ModuleType]:
     folder, name = locate(path)
     sys.path.insert(0, folder)
     try:
-        return folder, importlib.import_module(name)
+        module = importlib.import_module(name)
     except BaseException as error:
         print_error(error)
         raise SystemExit(1) from None
+    if os.path.realpath(module.__file__ or "") != os.path.realpath(path):
+        raise InvalidError(
+            "Python knows another module named %s (%s): give %s another name" % (name, module.__file__, path)
+        )
+    return folder, module
 
 
 def app_of(module: ModuleType) -> App:

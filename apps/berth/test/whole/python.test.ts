@@ -201,6 +201,18 @@ test("a user's own module of that name is theirs", async () => {
   rmSync(own, { recursive: true, force: true });
 });
 
+test('a file whose name is that of a module of Python itself is not mistaken for it', async () => {
+  writeFileSync(
+    join(folder, 'site.py'),
+    'import berth\napp = berth.App("x")\n@app.function()\ndef f(): pass\n',
+  );
+  const { code, stderr } = await platform.cli('deploy', join(folder, 'site.py'));
+  expect({ code, stderr }).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/Python knows another module named site .*: give .*site\.py another name/),
+  });
+});
+
 describe('a file that cannot be deployed says why, and makes nothing', () => {
   test.each([
     [
