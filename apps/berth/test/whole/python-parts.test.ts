@@ -1,4 +1,4 @@
-/** What Python functions ask for beside their code: images and secrets. */
+/** What Python functions ask for beside their code: images, volumes, secrets. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +65,34 @@ test('an image that cannot be built says which step failed, and nothing is deplo
   const { code, stderr } = await platform.cli('deploy', file);
   expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('no luck') });
   expect(stderr).toMatch(/could not be built|exit/);
+});
+
+test('a deploy makes the volume that may be missing; one container commits, another reloads', async () => {
+  const file = join(folder, 'shelf.py');
+  writeFileSync(
+    file,
+    `
+import berth, os
+app = berth.App("shelf")
+books = berth.Volume.from_name("books", create_if_missing=True)
+
+@app.function(cpu=0.2, memory=128, volumes={"/books": books})
+def write(name: str, text: str):
+    with open("/books/" + name, "w") as file:
+        file.write(text)
+    books.commit()
+
+@app.function(cpu=0.2, memory=128, volumes={"/books": books})
+def read():
+    books.reload()
+    return {name: open("/books/" + name).read() for name in sorted(os.listdir("/books"))}
+`,
+  );
+  const deployed = await platform.cli('deploy', file);
+  expect(deployed).toMatchObject({ code: 0 });
+  expect((await platform.cli('invoke', 'shelf.read')).stdout).toBe('{}\n');
+  await platform.cli('invoke', 'shelf.write', 'one', 'first');
+  expect(JSON.parse((await platform.cli('invoke', 'shelf.read')).stdout)).toEqual({ one: 'first' });
 });
 
 test('a secret is there by its name; one that is missing keeps the function from being made', async () => {
