@@ -215,7 +215,10 @@ const isThere = process.env.DOCKER_HOST || existsSync('/var/run/docker.sock');
       },
       controller.signal,
     );
-    await expect(building).rejects.toBe(why);
+    await expect(building).rejects.toMatchObject({
+      reason: why,
+      place: { step: 1, logTail: expect.arrayContaining([word]) },
+    });
     expect(await engine.findImage(`berth/image:${what.imageId}`)).toBeUndefined();
     expect(await dangling(word)).toEqual([]);
   });

@@ -30,7 +30,11 @@ const error = (type: string, message: string, place?: BuildPlace): ImageError =>
 export const infrastructureError = (message: string): ImageError => error('infrastructure', message);
 
 export const timeoutError = (seconds: number, place: BuildPlace): ImageError =>
-  error('timeout', `It was not built within ${seconds} seconds.`, place);
+  error(
+    'timeout',
+    `It was not built within ${seconds} seconds${place.stepText ? `, and was at: ${place.stepText}` : ''}.`,
+    place,
+  );
 
 export function errorOfBuild(failure: EngineFailure, place: BuildPlace, memoryMib: number): ImageError {
   const { kind, message, reason = message, exitCode, outOfMemory } = failure;

@@ -10,10 +10,10 @@ import type {
 } from '@berth/contracts/functions/v1/images';
 import { IMAGE_BUILDS, type Bus } from '@berth/events';
 import { BerthError, type ClientOf, type Logger } from '@berth/service-kit';
-import { infrastructureError, timeoutError } from '../domain/image-error';
+import { infrastructureError, timeoutError, type BuildPlace } from '../domain/image-error';
 import { Backoff } from '../files/backoff';
 import { ImageLog } from './image-log';
-import { ImageBuildFailed, type NodeImages } from './node-images';
+import { BuildInterrupted, ImageBuildFailed, type NodeImages } from './node-images';
 
 type Images = Pick<
   ClientOf<typeof ImagesServiceService>,
@@ -24,7 +24,7 @@ const LOOK_MS = 5_000;
 const ANSWER_MS = 5_000;
 /** At a time: more would only make each other slow. */
 const BUILDS_MAX = 2;
-const NO_PLACE = { step: undefined, steps: undefined, stepText: '', logTail: [] };
+const NO_PLACE: BuildPlace = { step: undefined, steps: undefined, stepText: '', logTail: [] };
 
 /** Why a build was ended. */
 class Ended extends Error {
@@ -111,8 +111,10 @@ export class Builder {
       log.info('an image is being built');
       await this.node.build(build, (line) => lines.say(line), controller.signal);
     } catch (thrown) {
-      if (thrown instanceof Ended && thrown.why === 'unwanted') return;
-      error = this.#errorOf(thrown, timeoutSeconds);
+      const ended = thrown instanceof BuildInterrupted ? thrown.reason : thrown;
+      if (ended instanceof Ended && ended.why === 'unwanted') return;
+      const place = thrown instanceof BuildInterrupted ? thrown.place : NO_PLACE;
+      error = this.#errorOf(ended, timeoutSeconds, place);
       await lines.say(error.message);
     } finally {
       clearInterval(renewing);
@@ -123,11 +125,11 @@ export class Builder {
     await this.#finish({ imageId, attempt, error });
   }
 
-  #errorOf(thrown: unknown, timeoutSeconds: number): ImageError {
+  #errorOf(thrown: unknown, timeoutSeconds: number, place: BuildPlace): ImageError {
     if (thrown instanceof ImageBuildFailed) return thrown.error;
     if (thrown instanceof Ended) {
       return thrown.why === 'timeout'
-        ? timeoutError(timeoutSeconds, NO_PLACE)
+        ? timeoutError(timeoutSeconds, place)
         : infrastructureError('The node that built it is being stopped.');
     }
     this.log.error({ err: thrown }, 'a build failed by a bug');

@@ -44,6 +44,16 @@ export class ImageBuildFailed extends Error {
   }
 }
 
+/** It was ended by its signal, for that reason, when it was there. */
+export class BuildInterrupted extends Error {
+  constructor(
+    readonly reason: unknown,
+    readonly place: BuildPlace,
+  ) {
+    super('the build was interrupted');
+  }
+}
+
 /** An image that a container is made of. */
 export interface HeldImage {
   /** Under which the engine knows it. */
@@ -103,7 +113,7 @@ export class NodeImages {
 
   /**
    * Builds an image here; one build of an image at a time. `say` is given each line of its log.
-   * Errors: `ImageBuildFailed`; what `signal` was aborted with.
+   * Errors: `ImageBuildFailed`; `BuildInterrupted`, or before anything was built what `signal` was aborted with.
    */
   async build(build: ImageBuild, say: (line: string) => Promise<void>, signal: AbortSignal): Promise<void> {
     const { imageId } = build;
@@ -293,7 +303,7 @@ export class NodeImages {
       await this.#keepLayers(imageId, layers.all()).catch((failure: unknown) =>
         this.tools.log.warn({ err: failure, imageId }, 'layers of a failed build could not be kept'),
       );
-      signal.throwIfAborted();
+      if (signal.aborted) throw new BuildInterrupted(signal.reason, place);
       if (!(error instanceof EngineError)) throw error;
       throw new ImageBuildFailed(errorOfBuild(error as BuildError, place, settings.memoryMib));
     } finally {
