@@ -64,6 +64,13 @@ class _Remote(Generic[P, R]):
         """Calls it in a container and does not wait."""
         return _Both(self._spawn)
 
+    def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+        """Calls a generator function in a container and gives what it yields, as it yields it; at the end it raises what that
+        raised. Whoever stops before ends the call."""
+        from ._items import run_generator
+
+        return run_generator(self._spawn(*args, **kwargs).call_id, self._known())
+
     def map(
         self,
         *iterables: Iterable[Any],

@@ -158,6 +158,50 @@ print(found["sum"], found["other"], found["call"] == call.object_id, found["inpu
   expect(stdout + stderr).toBe("[[1, 4], ZeroDivisionError('none'), [2, 4], [3, 4]]\n84 36 True in- None\n");
 });
 
+test('what a generator yields comes as it is yielded, and its end is what it raised', async () => {
+  writeFileSync(
+    join(folder, 'streams.py'),
+    `
+import berth, time
+app = berth.App("streams")
+
+@app.function(cpu=0.2, memory=128)
+def count(n, fail=False):
+    for x in range(n):
+        yield {"x": x}
+    if fail:
+        raise ValueError("no more")
+
+@app.function(cpu=0.2, memory=128)
+def endless():
+    while True:
+        yield time.time()
+        time.sleep(0.05)
+
+@app.function(cpu=0.2, memory=128)
+def doubled(n):
+    for item in count.remote_gen(n):
+        yield 2 * item["x"]
+`,
+  );
+  expect((await platform.cli('deploy', join(folder, 'streams.py'))).code).toBe(0);
+  const { stdout, stderr } = await local(`
+import berth, time
+count, endless, doubled = [berth.Function.from_name("streams", name) for name in ("count", "endless", "doubled")]
+print(list(count.remote_gen(3)), list(count.remote_gen(0)), list(doubled.remote_gen(4)))
+seen = []
+try:
+    for item in count.remote_gen(2, fail=True):
+        seen.append(item["x"])
+except ValueError as error:
+    print(seen, error)
+items = endless.remote_gen()
+print(time.time() - next(items) < 5, next(items) < next(items))
+items.close()
+`);
+  expect(stdout + stderr).toBe("[{'x': 0}, {'x': 1}, {'x': 2}] [] [0, 2, 4, 6]\n[0, 1] no more\nTrue True\n");
+});
+
 test('a wait that is over leaves the call, which can then be cancelled', async () => {
   writeFileSync(
     join(folder, 'slow.py'),
