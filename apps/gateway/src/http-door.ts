@@ -136,6 +136,7 @@ export async function openHttpDoor(options: HttpDoorOptions, context: RestContex
       }, graceMs);
       await closed;
       clearTimeout(cut);
+      options.web.cut(); // Also what waits for the outcome of a request that is over.
     },
   };
 }

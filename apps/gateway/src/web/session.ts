@@ -16,6 +16,7 @@ import { BerthError } from '@berth/service-kit';
 import type { Exchange, FromApp, FromClient } from './exchange';
 import { BadResponse } from './headers';
 import { failureOf } from './failures';
+import type { Messages } from './messages';
 
 export type SessionStream = ServerDuplexStream<AttachSessionRequest, AttachSessionResponse>;
 
@@ -63,7 +64,7 @@ export class WebSession {
   /** Serves it by this runner, until the response is out or the line breaks. Errors: `not_found`, `precondition`. */
   async attach(
     stream: SessionStream,
-    messages: AsyncIterator<AttachSessionRequest>,
+    messages: Messages<AttachSessionRequest>,
     attempt: number,
     lost: AbortSignal,
   ): Promise<void> {
@@ -122,11 +123,11 @@ export class WebSession {
     }
   }
 
-  async #passDown(messages: AsyncIterator<AttachSessionRequest>, signal: AbortSignal): Promise<void> {
+  async #passDown(messages: Messages<AttachSessionRequest>, signal: AbortSignal): Promise<void> {
     while (!this.exchange.complete) {
       const next = await unlessAborted(messages.next(), signal);
-      if (next === ABORTED || next.done) return;
-      const piece: FromApp | undefined = next.value.message;
+      if (next === ABORTED || !next) return;
+      const piece: FromApp | undefined = next.message;
       if (!piece || piece.$case === 'hello') throw new BadResponse('a message is missing');
       if (piece.$case === 'failure') return this.fail(failureOf(piece.value.type));
       await unlessAborted(this.exchange.write(piece), signal);

@@ -245,6 +245,7 @@ export class TunnelExchange extends UpgradeExchange {
   protected override readonly endsWithSocket = true;
   readonly #chunks: AsyncIterator<Buffer>;
   #first: Buffer | undefined;
+  #isWhole = false;
 
   constructor(request: IncomingMessage, socket: Duplex, head: Buffer, options: UpgradeOptions) {
     super(request, socket, options);
@@ -254,12 +255,14 @@ export class TunnelExchange extends UpgradeExchange {
 
   async read(): Promise<FromClient | undefined> {
     await this.accepted.promise;
-    if (!this.isAccepted) return undefined;
+    if (!this.isAccepted || this.#isWhole) return undefined;
     const first = this.#first;
     this.#first = undefined;
     if (first) return { $case: 'body', value: first };
     const { done, value } = await this.#chunks.next().catch(() => ({ done: true, value: undefined }));
-    return done ? { $case: 'end', value: {} } : { $case: 'body', value: value! };
+    if (!done) return { $case: 'body', value: value! };
+    this.#isWhole = true;
+    return { $case: 'end', value: {} };
   }
 
   protected override async accept({ headers }: ResponseHead): Promise<void> {

@@ -67,6 +67,7 @@ const heldGauge = new Gauge({
 export class WebDoor {
   readonly #kept = new LRUCache<string, Endpoint | BerthError>({ max: KEPT_MAX, ttl: KEPT_MS });
   #stopping = false;
+  readonly #cut = new AbortController();
 
   constructor(
     private readonly options: WebDoorOptions,
@@ -86,6 +87,11 @@ export class WebDoor {
       requestId,
       bodyBytesMax,
     });
+    const encoding = request.headers['transfer-encoding'];
+    if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') {
+      // Where such a body ends is a matter of opinion (RFC 9112, 6.3).
+      return exchange.fail(new HttpProblem('invalid', 'The body must be chunked, or have a length.', 400));
+    }
     const length = Number(request.headers['content-length'] ?? 0);
     if (length > bodyBytesMax) return exchange.fail(bodyTooLarge(bodyBytesMax));
     void this.#run(request, target, requestId, Upgrade.UPGRADE_UNSPECIFIED, () => exchange);
@@ -128,6 +134,7 @@ export class WebDoor {
   /** Ends what is left. */
   cut(): void {
     this.context.sessions.failAll(stopping());
+    this.#cut.abort(stopping());
   }
 
   async #run(
@@ -229,7 +236,7 @@ export class WebDoor {
         traceparent: traceparentOf(first(request.headers.traceparent)),
         deadline: Date.now() + SERVE_MS,
         patienceMs: PATIENCE_MS,
-        signal: session.clientGone,
+        signal: AbortSignal.any([session.clientGone, this.#cut.signal]),
       })
       .then((bytes) => {
         const { invocation } = ServeWebRequestResponse.decode(bytes);
