@@ -194,6 +194,12 @@ describe('payloads', () => {
     );
   });
 
+  test('name the method of a class', () => {
+    expect(composePayload({ method: 'add' }).payload.toString()).toBe(
+      '{"args":[],"kwargs":{},"method":"add"}',
+    );
+  });
+
   test.each<[string, string | undefined, string | undefined]>([
     ['args', '{"a":1}', undefined],
     ['args', '3', undefined],
@@ -210,6 +216,10 @@ describe('payloads', () => {
     ['format', { payload: Buffer.from('x'), format: 'cbor' }],
     ['payload', { payload: Buffer.from('x'), args: Buffer.from('[]') }],
     ['payload', { payload: Buffer.from('[1]') }],
+    ['payload', { payload: Buffer.from('{}'), method: 'add' }],
+    ['method', { method: '_secret' }],
+    ['method', { method: 'a.b' }],
+    ['method', { method: 'x'.repeat(200) }],
     ['payload', { payload: Buffer.from('{"args":[1}'), format: 'json' }],
   ])('%s that does not fit the rest is refused', (field, wrong) => {
     expect(() => composePayload(wrong, 'inputs[3].')).toThrow(

@@ -16,4 +16,6 @@ export class FunctionFailed extends Error {
 export interface Arguments {
   args?: readonly unknown[];
   kwargs?: Record<string, unknown>;
+  /** Of a function that is a class: what is called of it; may be left out where it has one method only. */
+  method?: string;
 }

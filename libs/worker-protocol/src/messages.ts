@@ -40,6 +40,8 @@ export type RunnerMessage =
       env: Record<string, string>;
       /** Inputs at a time; left out: one. */
       slots?: number;
+      /** What the object of a class is made with. */
+      parameters?: unknown;
     }
   | {
       type: 'input';

@@ -57,6 +57,8 @@ export interface WorkerItem {
 export interface StartOptions {
   /** Inputs that it runs at a time; default 1. What is sent beyond that waits in the worker. */
   slots?: number;
+  /** What the object is made with where the handler is a class; default none. */
+  parameters?: Record<string, unknown>;
   /** Added to its environment. Values go this way, and not into the container's description, where they shall be on no disk. */
   env?: Record<string, string>;
 }
@@ -268,7 +270,11 @@ export class WorkerConnection {
   }
 
   /** Loads `module:function` from the folder `source` as the worker sees it. Once per connection. */
-  start(handler: string, source: string, { slots = 1, env = {} }: StartOptions = {}): Promise<StartOutcome> {
+  start(
+    handler: string,
+    source: string,
+    { slots = 1, env = {}, parameters }: StartOptions = {},
+  ): Promise<StartOutcome> {
     if (this.#start) throw new Error('a worker starts once');
     return new Promise((settle) => {
       this.#start = { settle };
@@ -280,6 +286,7 @@ export class WorkerConnection {
         frame_bytes_max: this.#frameBytesMax,
         env,
         ...(slots > 1 ? { slots } : {}),
+        ...(parameters ? { parameters } : {}),
       });
     });
   }

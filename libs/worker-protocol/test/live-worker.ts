@@ -40,6 +40,7 @@ export interface LiveOptions {
   env?: Record<string, string>;
   listen?: Partial<ListenOptions>;
   slots?: number;
+  parameters?: Record<string, unknown>;
 }
 
 let inputCount = 0;
@@ -97,6 +98,7 @@ export async function liveWorker(runtime: Runtime, options: LiveOptions): Promis
   ]);
   const started = await connection.start(options.handler ?? 'main:handler', source, {
     slots: options.slots ?? 1,
+    ...(options.parameters ? { parameters: options.parameters } : {}),
   });
   return {
     connection,

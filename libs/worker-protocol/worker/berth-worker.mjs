@@ -218,7 +218,32 @@ async function load(name) {
         : `the handler is "${name}", but ${inside(file)} exports no such function; it has: ${shown || 'no functions at all'}`,
     );
   }
+  if (!process.env.BERTH_WEB && /^class\b/.test(Function.prototype.toString.call(found.value))) {
+    return enter(found.value);
+  }
   return found.value.bind(found.owner);
+}
+
+let instance; // Where the handler is a class: the one object of this container.
+
+/** Makes and enters the object; to what calls its public methods by name. */
+async function enter(Class) {
+  instance = new Class(parameters);
+  await instance.enter?.();
+  const names = new Set();
+  for (let type = Class.prototype; type !== Object.prototype; type = Object.getPrototypeOf(type)) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(type))) {
+      if (typeof value === 'function' && !name.startsWith('_')) names.add(name);
+    }
+  }
+  for (const hook of ['constructor', 'enter', 'exit']) names.delete(hook);
+  return (...given) => {
+    const name = inputs.getStore().method ?? (names.size === 1 ? [...names][0] : undefined);
+    if (names.has(name)) return instance[name](...given);
+    const why = name ? `there is no method "${name}"` : 'a call of a class names a method';
+    const has = [...names].sort().join(', ') || 'no methods';
+    throw new WorkerError('MethodNotFound', `${why}; ${Class.name} has: ${has}`);
+  };
 }
 
 /** `@berth/sdk` is there without being installed; one that the source or the image brings along comes first. */
@@ -275,13 +300,14 @@ const functionsOf = (exports) =>
 
 const running = new Map(); // By id, {id, callId, attempt, began, aborter, end(error)}: the inputs that run.
 let slots = 1;
+let parameters = {};
 let isStopping = false;
 let isLeaving = false; // process.exit was called in user code and its last words are on their way.
 const waiting = [];
 
 function next() {
   if (isLeaving) return;
-  if (isStopping && running.size === 0) return leave(0);
+  if (isStopping && running.size === 0) return void leave(0);
   while (!isStopping && waiting.length > 0 && openSlots() > 0) begin(...waiting.shift());
 }
 
@@ -326,13 +352,15 @@ const newInput = (header) => ({
   isCancelled: false,
   end: undefined,
   batch: undefined,
+  method: undefined,
   // Of a generator: sizes of items that are not recorded yet, and who waits for room.
   ahead: undefined,
   onRoom: undefined,
 });
 
 /** Runs the handler in the name of `input`; to what it gave or threw, and how long it took. */
-async function call(input, { args, kwargs }) {
+async function call(input, { args, kwargs, method }) {
+  input.method = method;
   // What ends an input other than its own return: an uncaught exception, process.exit.
   const ended = new Promise((_, reject) => (input.end = reject));
   ended.catch(() => {});
@@ -411,10 +439,10 @@ function runBatch({ inputs: headers }, payload) {
     const input = newInput(header);
     const part = payload.subarray(at, (at += header.bytes));
     try {
-      const { args, kwargs } = readArguments(header, part);
-      const shape = JSON.stringify([args.length, Object.keys(kwargs ?? {}).sort()]);
+      const { args, kwargs, method } = readArguments(header, part);
+      const shape = JSON.stringify([method, args.length, Object.keys(kwargs ?? {}).sort()]);
       if (!byShape.has(shape)) byShape.set(shape, []);
-      byShape.get(shape).push({ input, args, kwargs });
+      byShape.get(shape).push({ input, args, kwargs, method });
     } catch (thrown) {
       finish(input, undefined, { thrown }, 0);
     }
@@ -433,7 +461,7 @@ async function runMembers(members) {
   const names = first.kwargs && Object.keys(first.kwargs);
   const kwargs =
     names && Object.fromEntries(names.map((name) => [name, members.map((member) => member.kwargs[name])]));
-  const { value, error: raised, run_us } = await call(lead, { args, kwargs });
+  const { value, error: raised, run_us } = await call(lead, { args, kwargs, method: first.method });
   if (isLeaving) return;
   flushLogs();
   const count = members.length;
@@ -526,8 +554,12 @@ function readArguments(header, payload) {
       'the arguments cannot be read: not of the form {"args": [...], "kwargs": {...}}',
     );
   }
-  for (const _ in kwargs) return { args, kwargs };
-  return { args };
+  const { method } = values;
+  if (method && !instance) {
+    throw new WorkerError('MethodNotFound', 'a method is called of a class, and this function is none');
+  }
+  for (const _ in kwargs) return { args, kwargs, method };
+  return { args, method };
 }
 
 // ---- results
@@ -755,8 +787,16 @@ function onExitCalled(code = process.exitCode ?? 0) {
   throw new WorkerError('ProcessExit', message);
 }
 
-function leave(code) {
+/** Ends the process; an object that was entered is exited before. */
+async function leave(code) {
+  if (isLeaving) return;
   isLeaving = true;
+  try {
+    await instance?.exit?.();
+  } catch (thrown) {
+    const { type, message, traceback } = describe(thrown);
+    console.error(traceback || `${type}: ${message}`);
+  }
   flushLogs();
   socket.end(() => exit(code));
 }
@@ -769,6 +809,7 @@ async function start(header) {
   frameBytesMax = header.frame_bytes_max ?? frameBytesMax;
   Object.assign(process.env, header.env);
   slots = header.slots ?? 1;
+  parameters = header.parameters ?? {};
   process.argv = [process.argv[0], header.handler];
   try {
     process.chdir(source);
@@ -785,9 +826,10 @@ async function start(header) {
     }
   } catch (error) {
     if (isLeaving) return;
+    instance = undefined; // What was not entered is not exited.
     flushLogs();
     send({ type: 'init_failed', error: describeLoad(error, loading) });
-    return leave(1);
+    return void leave(1);
   }
   flushLogs();
   send({ type: 'ready', init_ms: Math.round(performance.now() - began) });

@@ -156,6 +156,7 @@ class Worker:
         self.waiting = []  # Inputs that came while another ran.
         self.source = ""
         self.handler = None
+        self.instance = None  # Where the handler is a class.
         self.web = None  # What serves in place of this, where the function is a web endpoint.
 
     # ---- what the runner says
@@ -183,6 +184,8 @@ class Worker:
         self.listen_for_signals()
         try:
             self.handler = resolve(header["handler"], self.source)
+            if isinstance(self.handler, type) and "BERTH_WEB" not in os.environ:
+                self.enter(self.handler, header.get("parameters") or {})
             if "BERTH_WEB" in os.environ:
                 self.web = own_module("berth_worker_web").Web(self, self.handler)
         except BaseException as error:
@@ -197,6 +200,12 @@ class Worker:
         init_ms = round((time.perf_counter() - began) * 1000)
         self.channel.send('{"type":"ready","init_ms":%d}' % init_ms)
         return True
+
+    def enter(self, kind, parameters):
+        global arguments
+        self.instance = own_module("berth_worker_class").Instance(self, kind, parameters)
+        self.handler = self.instance.call
+        arguments = self.instance.arguments
 
     def serve(self):
         """Runs inputs until it is told to stop. Inputs that wait then go back: they have no outcome."""
@@ -464,6 +473,8 @@ def arguments(header, payload):
         values = loads(payload.decode())
         args = values.get("args") or ()
         kwargs = values.get("kwargs") or {}
+        if len(values) > 2 and values.get("method") and worker.instance is None:
+            raise report().MethodNotFound("a method is called of a class, and this function is none")
         if type(values) is dict and isinstance(args, (list, tuple)) and type(kwargs) is dict:
             return args, kwargs
         problem = "not of the form {\"args\": [...], \"kwargs\": {...}}"
@@ -472,6 +483,9 @@ def arguments(header, payload):
     except (ValueError, AttributeError) as error:
         problem = str(error)
     raise report().ArgumentsNotReadable("the arguments cannot be read: %s" % problem)
+
+
+plain_arguments = arguments
 
 
 def is_awaitable(result):
@@ -713,7 +727,12 @@ def main():
     if not worker.start(header):
         flush_logs()
         os._exit(1)
-    (worker.web or worker).serve()
+    try:
+        (worker.web or worker).serve()
+    finally:
+        if worker.instance is not None:
+            worker.instance.exit()
+            flush_logs()
 
 
 if __name__ == "__main__":

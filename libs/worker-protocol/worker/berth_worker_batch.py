@@ -19,7 +19,8 @@ def batches(worker, header, payload):
         except BaseException as error:
             worker.finish(one, None, error, 0, False)
         else:
-            by_shape.setdefault((len(args), tuple(sorted(kwargs))), []).append((one, args, kwargs))
+            method = args[0] if worker.instance is not None else None
+            by_shape.setdefault((method, len(args), tuple(sorted(kwargs))), []).append((one, args, kwargs))
         at = end
     return [Batch(worker, inputs) for inputs in by_shape.values()]
 

@@ -93,7 +93,7 @@ class Concurrent:
         self.in_threads = {}  # By thread.
         self.jobs = SimpleQueue()
         self.threads = 0
-        self.loop = worker.loop = asyncio.new_event_loop()
+        self.loop = worker.loop = worker.loop or asyncio.new_event_loop()
         self.is_over = False
         self.is_async = is_async(worker.handler)
 

@@ -34,8 +34,13 @@ class BatchResultInvalid(Exception):
     pass
 
 
+class MethodNotFound(Exception):
+    pass
+
+
 # Raised by the worker, not by user code: their message says it all.
 OWN = (
+    MethodNotFound,
     HandlerNotFound,
     FormatNotSupported,
     ArgumentsNotReadable,

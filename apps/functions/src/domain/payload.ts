@@ -14,6 +14,9 @@ export const isFormat = (name: string): name is PayloadFormat =>
 /** Arguments and results that travel in one message and one row; larger ones are blobs of sync. Bytes. */
 export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
 
+/** As handlers are spelled: what begins with _ is nobody's to call. */
+const METHOD = /^[\p{L}$][\p{L}\p{N}_$]{0,127}$/u;
+
 const startsWith = (json: Uint8Array, character: string): boolean => {
   for (const byte of json) {
     if (byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d) continue;
@@ -37,6 +40,8 @@ export interface GivenArguments {
   format?: string;
   /** The tree that holds the payload. */
   blob?: string;
+  /** What is called of a class. */
+  method?: string | undefined;
 }
 
 export interface Payload {
@@ -62,7 +67,8 @@ export function composePayload(given: GivenArguments, at = ''): Payload {
 }
 
 /** The JSON inside is put together, never parsed: a number that JavaScript cannot hold arrives as it was sent. */
-function fromDocuments({ args, kwargs, format }: GivenArguments, at: string): Payload {
+function fromDocuments({ args, kwargs, format, method }: GivenArguments, at: string): Payload {
+  if (method && !METHOD.test(method)) throw invalid(`${at}method`, 'is no name of a method.');
   if (format) throw invalid(`${at}format`, 'says what payload is, and there is none: leave it out.');
   // The gateway has checked that each is JSON; here only which kind.
   if (args && !startsWith(args, '[')) throw invalid(`${at}args`, 'must be a list, such as [2012].');
@@ -74,14 +80,18 @@ function fromDocuments({ args, kwargs, format }: GivenArguments, at: string): Pa
     args ?? Buffer.from('[]'),
     Buffer.from(',"kwargs":'),
     kwargs ?? Buffer.from('{}'),
-    Buffer.from('}'),
+    Buffer.from(method ? `,"method":${JSON.stringify(method)}}` : '}'),
   ]);
   return { format: 'json', payload, blob: undefined };
 }
 
-function fromBytes({ args, kwargs, format = '' }: GivenArguments, payload: Buffer, at: string): Payload {
-  if (args || kwargs) {
-    throw invalid(`${at}payload`, 'holds all arguments: leave args and kwargs out.');
+function fromBytes(
+  { args, kwargs, format = '', method }: GivenArguments,
+  payload: Buffer,
+  at: string,
+): Payload {
+  if (args || kwargs || method) {
+    throw invalid(`${at}payload`, 'holds all arguments, and the method: leave args, kwargs and method out.');
   }
   const named = formatNamed(format, at);
   if (named === 'json' && !(startsWith(payload, '{') && isJson(payload))) {
@@ -90,9 +100,16 @@ function fromBytes({ args, kwargs, format = '' }: GivenArguments, payload: Buffe
   return { format: named, payload, blob: undefined };
 }
 
-function fromBlob({ args, kwargs, payload, format = '' }: GivenArguments, blob: string, at: string): Payload {
-  if (args || kwargs || payload) {
-    throw invalid(`${at}blob`, 'holds all arguments: leave args, kwargs and payload out.');
+function fromBlob(
+  { args, kwargs, payload, format = '', method }: GivenArguments,
+  blob: string,
+  at: string,
+): Payload {
+  if (args || kwargs || payload || method) {
+    throw invalid(
+      `${at}blob`,
+      'holds all arguments, and the method: leave args, kwargs, payload and method out.',
+    );
   }
   return { format: formatNamed(format, at), payload: Buffer.alloc(0), blob };
 }

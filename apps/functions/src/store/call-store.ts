@@ -11,7 +11,8 @@ export interface NewCall {
   requestHash: Buffer | undefined;
   format: string;
   payload: Buffer;
-  blob: string | undefined;
+  /** The tree that holds the payload, which is empty then. */
+  blob?: string | undefined;
   traceparent: string;
   acceptedAt: Date;
   /** On disk when the statement has ended; else with the next commit that is, or never when Postgres dies before. */

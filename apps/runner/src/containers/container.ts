@@ -93,6 +93,8 @@ const HELLO_MS = 60_000;
 const STARTUP_SECONDS = 60;
 /** From a worker that has left, or was told to, to the end of its process. */
 const LEAVE_MS = 3_000;
+/** From a worker that was told to leave to its leaving: a class has exit hooks, which save what they must. */
+const EXIT_MS = 30_000;
 /** What an engine gets to end a container that was killed. */
 const ENGINE_MS = 10_000;
 /** Pauses between attempts to take away what an engine could not end. */
@@ -290,6 +292,7 @@ export class Container {
     const helloAt = this.#phase('start', createdAt);
     const loading = worker.start(spec.handler, engine.pathInside(mounts, SOURCE_INSIDE), {
       slots: slots.length,
+      ...(spec.parameters ? { parameters: JSON.parse(spec.parameters) as Record<string, unknown> } : {}),
       env: secretEnv,
     });
     // What the worker said before it ended is read before its socket closes.
@@ -356,7 +359,7 @@ export class Container {
     // Looked at in the moment in which it goes: slots forget their inputs right after.
     const noteInputs = () => (hadInputs ||= this.#running.size > 0);
     const drained = working.then(async () => {
-      await worker.stop(LEAVE_MS);
+      await worker.stop(EXIT_MS);
     });
     await Promise.race([left.then(noteInputs), exit.then(noteInputs, noteInputs), drained]);
     this.#pulling.abort();
