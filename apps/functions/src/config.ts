@@ -1,6 +1,8 @@
+import type { BlockList } from 'node:net';
 import { z } from 'zod';
 import { addressOf, numberVariable, readConfig } from '@berth/service-kit';
 import type { WebAddress } from './domain/web';
+import { readNetworks } from './domain/networks';
 
 export interface Config {
   postgresUrl: string;
@@ -11,6 +13,8 @@ export interface Config {
   /** How long the client of an ephemeral app may be silent before the app is stopped. */
   ephemeralSilenceSeconds: number;
   web: WebAddress;
+  /** Networks that webhooks may reach though they are not of the internet. */
+  webhookNetworks: BlockList;
 }
 
 export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
@@ -25,6 +29,15 @@ export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
       BERTH_WEB_DOMAIN: z.hostname('must be a host name, such as run.example.com').optional(),
       BERTH_HOST: z.string().min(1).default('127.0.0.1'),
       BERTH_HTTP_PORT: numberVariable(4600, 0, 65535),
+      BERTH_WEBHOOK_NETWORKS: z
+        .string()
+        .default('')
+        .transform((text, context) => {
+          const networks = readNetworks(text);
+          if (networks) return networks;
+          context.addIssue('must be networks such as 10.0.0.0/8,fd00::/8');
+          return z.NEVER;
+        }),
     }),
     env,
   );
@@ -40,5 +53,6 @@ export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
         .origin,
       domain: values.BERTH_WEB_DOMAIN?.toLowerCase(),
     },
+    webhookNetworks: values.BERTH_WEBHOOK_NETWORKS,
   };
 }

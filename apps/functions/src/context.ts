@@ -5,13 +5,15 @@ import { SecretServiceService } from '@berth/contracts/workspace/v1/secret';
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
 import { openDatabase, type Database } from '@berth/database';
 import { createRelay, openBus, type Bus, type Relay } from '@berth/events';
-import { connect, type Base, type ClientOf, type Logger } from '@berth/service-kit';
+import { connect, openSeal, type Base, type ClientOf, type Logger, type Seal } from '@berth/service-kit';
 import { readFunctionsConfig, type Config } from './config';
 import type { WebAddress } from './domain/web';
 import { RunnerLines } from './line/runner-lines';
 import { Autoscaler } from './loops/autoscaler';
 import type { DueLoop } from './loops/due-loop';
 import { createRetries } from './loops/retries';
+import { createSchedules } from './loops/schedules';
+import { Webhooks } from './loops/webhooks';
 import { schema } from './store/schema';
 import { WaitingCallers } from './waiting/waiting-callers';
 
@@ -35,11 +37,16 @@ export interface Context extends AsyncDisposable {
   retries: DueLoop;
   /** Where web endpoints are reached. */
   web: WebAddress;
+  /** Calls functions when their schedule says so. */
+  schedules: DueLoop;
+  /** Opens where webhooks lead and what signs them. */
+  webhookSeal: Seal;
+  webhooks: Webhooks;
   /** Aborted when the service stops: what waits or streams ends. */
   stopping: AbortController;
 }
 
-export async function createContext({ env, log, tokens }: Base): Promise<Context> {
+export async function createContext({ config: service, env, log, tokens }: Base): Promise<Context> {
   const config = readFunctionsConfig(env);
   await using stack = new AsyncDisposableStack();
   const db = stack.use(
@@ -61,6 +68,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   const waiting = new WaitingCallers(db, bus, log);
   const lines = new RunnerLines(bus, log);
   const autoscaler = new Autoscaler({ db, scheduler, waiting, lines, log });
+  const webhookSeal = openSeal(service.keysDir, 'functions', 'webhooks');
   const opened = stack.move();
   return {
     db,
@@ -76,6 +84,9 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
     lines,
     autoscaler,
     retries: createRetries({ db, relay, autoscaler, log }),
+    schedules: createSchedules({ db, relay, autoscaler, log }),
+    webhookSeal,
+    webhooks: new Webhooks({ db, waiting, log, config, webhookSeal }),
     config,
     web: config.web,
     stopping: new AbortController(),

@@ -58,7 +58,7 @@ export const functions: ServiceModule = defineService(
   'functions',
   async (base) => {
     const context = await createContext(base);
-    const { db, relay, waiting, lines, autoscaler, retries, stopping } = context;
+    const { db, relay, waiting, lines, autoscaler, retries, schedules, webhooks, stopping } = context;
     const repair = new Repair(context);
     const silentApps = new SilentApps(context);
     const images = new Images(context);
@@ -123,6 +123,8 @@ export const functions: ServiceModule = defineService(
         autoscaler.start();
         repair.start();
         retries.start();
+        schedules.start();
+        webhooks.start();
         silentApps.start();
         images.start();
         stopHearing = hearOfShortRoom(context);
@@ -136,7 +138,7 @@ export const functions: ServiceModule = defineService(
       async [Symbol.asyncDispose]() {
         stopHearing();
         await containerEvents?.stop();
-        const loops = [autoscaler, repair, retries, silentApps, images];
+        const loops = [autoscaler, repair, retries, schedules, webhooks, silentApps, images];
         await Promise.all(loops.map((loop) => loop.stop()));
         await context[Symbol.asyncDispose]();
       },

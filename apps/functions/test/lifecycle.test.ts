@@ -48,8 +48,8 @@ describe('versions', () => {
     await world.anUpdate(functionId, { cpu: 2, timeout: 10 });
     const first = await versions(functionId, { limit: 2 });
     expect(first.data).toMatchObject([
-      { version: 3, current: true, changed: ['env', 'source', 'startup_timeout', 'timeout'] },
-      { version: 2, current: false, changed: ['cpu', 'env', 'source'] },
+      { version: 3, current: true, changed: ['env', 'startup_timeout', 'timeout'] },
+      { version: 2, current: false, changed: ['cpu', 'env'] },
     ]);
     expect(JSON.stringify(first)).not.toContain('secret');
     const second = await versions(functionId, { limit: 2, cursor: first.nextCursor });

@@ -79,7 +79,7 @@ const argsOf = (count: number, first = 0) =>
 const open = async (functionId: string, idempotencyKey?: string) =>
   (
     await client.openFunctionCall(
-      { functionId },
+      { functionId, webhook: undefined },
       { for: owner, ...(idempotencyKey ? { idempotencyKey } : {}) },
     )
   ).functionCall!.callId;
@@ -430,7 +430,7 @@ test("another tenant's function and call are not found", async () => {
   const onePut = PutFunctionCallInputsRequest.fromPartial({ callId, inputs: [{ index: 0 }] });
   const tries = [
     all(client.mapFunction(MapFunctionRequest.fromPartial({ functionId }), stranger)),
-    client.openFunctionCall({ functionId }, stranger),
+    client.openFunctionCall({ functionId, webhook: undefined }, stranger),
     client.putFunctionCallInputs(onePut, stranger),
     client.closeFunctionCall({ callId }, stranger),
     client.getFunctionCallResult({ callId, index: 0 }, stranger),

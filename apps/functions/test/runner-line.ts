@@ -26,6 +26,7 @@ export interface Delivery {
 export class RunnerLine {
   readonly cancelled: string[] = [];
   private sequence = 0n;
+  private over = false;
   private readonly verdicts = new Map<bigint, (verdict: InputVerdict) => void>();
 
   private constructor(
@@ -37,6 +38,7 @@ export class RunnerLine {
       if (message?.$case === 'verdict') this.verdicts.get(message.value.sequence)?.(message.value);
     });
     line.on('error', () => undefined);
+    line.on('status', () => (this.over = true));
   }
 
   static async attach(bed: TestBed, as = 'runner'): Promise<RunnerLine> {
@@ -121,6 +123,7 @@ export class RunnerLine {
   }
 
   async end(): Promise<void> {
+    if (this.over) return; // The service went first.
     const closed = once(this.line, 'close');
     this.line.cancel();
     await closed.catch(() => undefined);

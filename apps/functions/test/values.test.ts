@@ -147,7 +147,7 @@ test('a function of Node refuses a pickle before any effect, whichever way it co
   const request = MapFunctionRequest.fromPartial({ functionId, inputs: [asPickle] });
   const map = client.mapFunction(request, { for: owner })[Symbol.asyncIterator]().next();
   await expect(map).rejects.toMatchObject({ ...refusal, field: 'inputs[0].format' });
-  const { functionCall } = await client.openFunctionCall({ functionId }, { for: owner });
+  const { functionCall } = await client.openFunctionCall({ functionId, webhook: undefined }, { for: owner });
   const { callId } = functionCall!;
   const put = client.putFunctionCallInputs(
     PutFunctionCallInputsRequest.fromPartial({ callId, inputs: [{ index: 0, ...asPickle }] }),
@@ -209,7 +209,8 @@ describe('blobs', () => {
 
   test('inputs of a map may be elsewhere, each under its index for good', async () => {
     const functionId = await aFunction();
-    const { callId } = (await client.openFunctionCall({ functionId }, { for: owner })).functionCall!;
+    const { callId } = (await client.openFunctionCall({ functionId, webhook: undefined }, { for: owner }))
+      .functionCall!;
     const put = (blob: string) =>
       client.putFunctionCallInputs(
         PutFunctionCallInputsRequest.fromPartial({ callId, inputs: [{ index: 0, blob }] }),

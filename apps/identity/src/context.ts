@@ -2,10 +2,9 @@ import { SchedulerServiceService } from '@berth/contracts/scheduler/v1/scheduler
 import { WorkspaceServiceService } from '@berth/contracts/workspace/v1/workspace';
 import { openDatabase, type Database } from '@berth/database';
 import { createRelay, openBus, type Relay } from '@berth/events';
-import { connect, type Base, type ClientOf, type Tokens } from '@berth/service-kit';
+import { connect, openSeal, type Base, type ClientOf, type Seal, type Tokens } from '@berth/service-kit';
 import { readIdentityConfig } from './config';
 import { schema } from './store/schema';
-import { openSeal, type Seal } from './store/seal';
 
 export interface Context extends AsyncDisposable {
   db: Database;
@@ -18,7 +17,7 @@ export interface Context extends AsyncDisposable {
 
 export async function createContext({ config, env, log, tokens }: Base): Promise<Context> {
   const { postgresUrl, natsUrl, workspaceAddress, schedulerAddress } = readIdentityConfig(env);
-  const seal = openSeal(config.keysDir);
+  const seal = openSeal(config.keysDir, 'identity', 'sealed answers');
   await using stack = new AsyncDisposableStack();
   const db = stack.use(
     await openDatabase({

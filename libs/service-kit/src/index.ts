@@ -9,6 +9,7 @@ export * from './log';
 export * from './metrics';
 export * from './names';
 export * from './ops';
+export * from './seal';
 export * from './server';
 export * from './service';
 export * from './telemetry';

@@ -1,6 +1,7 @@
 import { BerthError } from '@berth/service-kit';
 import { checkGpu } from './gpu';
 import { refusedReference } from './image-reference';
+import { checkCron } from './schedule';
 
 export type RuntimeName = 'python' | 'node';
 
@@ -222,7 +223,8 @@ function checkSchedule({ cron, timezone, period }: NonNullable<GivenDefinition['
     return { period: inRange('schedule.period', period, 1, 1, 31_536_000) };
   }
   if (!cron) throw refuse('schedule', 'needs a cron, such as 0 9 * * 1, or a period in seconds');
-  return { cron, timezone: timezone || 'UTC' };
+  checkCron(cron, timezone || 'UTC');
+  return { cron: cron.trim(), timezone: timezone || 'UTC' };
 }
 
 const WEB_METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];

@@ -1,6 +1,7 @@
 import type { Sql } from '@berth/database';
 import type { Context } from '../context';
 import { listVersionsOfApp } from '../store/function-store';
+import { settleSchedule } from '../store/schedule-store';
 import { terminateVersion } from '../store/input-store';
 
 type Parts = Pick<Context, 'db' | 'waiting' | 'lines' | 'autoscaler'>;
@@ -20,7 +21,14 @@ export async function endVersions(
   reason: string,
   mark: (tx: Sql) => Promise<boolean>,
 ): Promise<boolean> {
-  if (!(await db.transact(mark))) return false;
+  const marked = await db.transact(async (tx) => {
+    if (!(await mark(tx))) return false;
+    for (const functionId of new Set(versions.map(({ function_id }) => function_id))) {
+      await settleSchedule(tx, functionId);
+    }
+    return true;
+  });
+  if (!marked) return false;
   for (const { function_id, version } of versions) {
     for await (const terminated of terminateVersion(db, function_id, version, reason)) {
       waiting.announce(terminated);

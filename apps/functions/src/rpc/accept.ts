@@ -2,13 +2,16 @@ import { hash } from 'node:crypto';
 import { BerthError, injectTrace, workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { composePayload, type GivenArguments, type Payload } from '../domain/payload';
-import { acceptCall, findRepeated } from '../store/call-store';
+import type { Webhook } from '../domain/webhook';
+import { acceptCall, findRepeated, type NewCall } from '../store/call-store';
 import { findFunction } from '../store/function-store';
 import { checkInputs } from './check-inputs';
+import { newWebhook } from './new-webhook';
 import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
 
 export interface Arguments extends GivenArguments {
   functionId: string;
+  webhook?: Webhook | undefined;
 }
 
 /**
@@ -17,17 +20,22 @@ export interface Arguments extends GivenArguments {
  * resolves, as it must be before a caller is told of it.
  */
 export async function accept(
-  { db, sync, relay, autoscaler, log }: Pick<Context, 'db' | 'sync' | 'relay' | 'autoscaler' | 'log'>,
+  context: Pick<
+    Context,
+    'db' | 'sync' | 'relay' | 'autoscaler' | 'log' | 'webhooks' | 'webhookSeal' | 'config'
+  >,
   request: Arguments,
   call: CallContext,
   { durable }: { durable: boolean },
 ): Promise<{ callId: string; joined: boolean }> {
+  const { db, relay, autoscaler, log, webhooks } = context;
   const workspaceId = workspaceOf(call);
   const { idempotencyKey } = call;
+  const webhook = newWebhook(context, request.webhook);
   const input = composePayload(request);
-  await checkInputs({ db, sync }, request.functionId, [input], call, (_, name) => name);
-  const requestHash = hashOf(input);
-  const accepted = await acceptCall(db, {
+  await checkInputs(context, request.functionId, [input], call, (_, name) => name);
+  const requestHash = hashOf(input, webhook?.hashed);
+  const fresh: NewCall = {
     workspaceId,
     functionId: request.functionId,
     idempotencyKey,
@@ -35,12 +43,21 @@ export async function accept(
     ...input,
     traceparent: injectTrace().traceparent ?? call.traceparent ?? '',
     acceptedAt: new Date(),
-    durable,
-  });
+    // Its webhook is told even if nobody waits for the outcome.
+    durable: durable || webhook !== undefined,
+  };
+  const accepted = webhook
+    ? await db.transact(async (tx) => {
+        const made = await acceptCall(tx, fresh);
+        if (made) await webhook.write(tx, workspaceId, made.callId);
+        return made;
+      })
+    : await acceptCall(db, fresh);
   if (accepted) {
     relay.publish([accepted.outbox]).catch((error: unknown) => {
       log.warn({ err: error, callId: accepted.callId }, 'an input waits in the outbox');
     });
+    if (webhook) webhooks.watch(accepted.callId);
     autoscaler.accepted(request.functionId, accepted.version);
     return { callId: accepted.callId, joined: false };
   }
@@ -55,10 +72,10 @@ export async function accept(
 }
 
 /** A request without a format is the same request as before there were any. */
-const hashOf = ({ format, payload, blob = '' }: Payload): Buffer =>
+const hashOf = ({ format, payload, blob = '' }: Payload, webhook: Buffer = Buffer.alloc(0)): Buffer =>
   hash(
     'sha256',
-    format === 'json' && !blob ? payload : Buffer.concat([Buffer.from(`${format}\0${blob}\0`), payload]),
+    Buffer.concat([Buffer.from(format === 'json' && !blob ? '' : `${format}\0${blob}\0`), payload, webhook]),
     'buffer',
   );
 

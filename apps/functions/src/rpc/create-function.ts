@@ -5,15 +5,17 @@ import type { Context } from '../context';
 import { checkPlainName } from '../domain/definition';
 import { findApp, holdApp } from '../store/app-store';
 import { findFunction, insertFunction, insertVersion } from '../store/function-store';
+import { settleSchedule } from '../store/schedule-store';
 import { readDefinition } from './definition';
 import { appIsStopped, noSuchApp } from './not-found';
+import { wakeForRun } from '../loops/schedules';
 import { functionToProto } from './to-proto';
 
 /** Makes a function, version 1. Honours Idempotency-Key. */
 export const createFunction =
-  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler' | 'web'>) =>
+  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler' | 'schedules' | 'web'>) =>
   async (request: CreateFunctionRequest, call: CallContext): Promise<CreateFunctionResponse> => {
-    const { db, autoscaler, web } = context;
+    const { db, autoscaler, schedules, web } = context;
     const workspaceId = workspaceOf(call);
     checkPlainName(request.name);
     // Nothing is stored for an app that is not there, or takes no more.
@@ -43,9 +45,11 @@ export const createFunction =
           );
         }
         await insertVersion(tx, made.id, made.version, definition, source);
+        await settleSchedule(tx, made.id);
         return { function: functionToProto((await findFunction(tx, workspaceId, made.id))!, web) };
       }),
     );
     if (definition.min_containers > 0) autoscaler.consider(response.function!.functionId, 1);
+    wakeForRun(schedules, response.function!.nextRunAt);
     return response;
   };

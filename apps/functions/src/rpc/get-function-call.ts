@@ -6,9 +6,10 @@ import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { findCall, isMap } from '../store/call-store';
 import { numberOutputs } from '../store/map-store';
+import { findWebhook } from '../store/webhook-store';
 import { explainWaiting } from '../waiting/explain-waiting';
 import { noSuchCall } from './not-found';
-import { callToProto } from './to-proto';
+import { callToProto, webhookToProto } from './to-proto';
 
 /** A call of the caller's workspace; a pending one says why it waits. */
 export const getFunctionCall =
@@ -21,5 +22,7 @@ export const getFunctionCall =
       found = await findCall(db, workspaceOf(call), callId);
     }
     if (!found) throw noSuchCall();
-    return { functionCall: callToProto(found, await explainWaiting(context, found)) };
+    const webhook = await findWebhook(context.db, found.call_id);
+    const shown = callToProto(found, await explainWaiting(context, found));
+    return { functionCall: { ...shown, webhook: webhook && webhookToProto(webhook) } };
   };

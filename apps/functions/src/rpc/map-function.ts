@@ -10,6 +10,7 @@ import { readOutputs, readUntilFailure } from '../maps/outputs';
 import { insertInputs, insertMap, type NewInput } from '../store/map-store';
 import { joinEarlier } from './accept';
 import { checkInputs } from './check-inputs';
+import { newWebhook, type NewWebhook } from './new-webhook';
 import { outputToProto } from './to-proto';
 
 /** Inputs that one statement writes. */
@@ -49,7 +50,8 @@ async function acceptMap(context: Context, request: MapFunctionRequest, call: Ca
   const { idempotencyKey } = call;
   const inputs = composeInputs(request.inputs);
   await checkInputs(context, functionId, inputs, call, fieldOfInput);
-  const requestHash = hashOf(request, inputs);
+  const webhook = newWebhook(context, request.webhook);
+  const requestHash = hashOf(request, inputs, webhook);
   const accepted = await context.db.transact(async (tx) => {
     const map = await insertMap(tx, {
       workspaceId,
@@ -59,6 +61,7 @@ async function acceptMap(context: Context, request: MapFunctionRequest, call: Ca
       closed: true,
     });
     if (!map) return undefined;
+    await webhook?.write(tx, workspaceId, map.id);
     const origin = originOf(call);
     const outbox = [];
     for (let from = 0; from < inputs.length; from += WRITTEN_MAX) {
@@ -71,10 +74,15 @@ async function acceptMap(context: Context, request: MapFunctionRequest, call: Ca
   return accepted.map.id;
 }
 
-function hashOf({ orderOutputs, returnExceptions }: MapFunctionRequest, inputs: readonly NewInput[]): Buffer {
+function hashOf(
+  { orderOutputs, returnExceptions }: MapFunctionRequest,
+  inputs: readonly NewInput[],
+  webhook: NewWebhook | undefined,
+): Buffer {
   const hash = createHash('sha256').update(`map ${orderOutputs ?? true} ${returnExceptions}`);
   for (const { format, payload, blob = '' } of inputs) {
     hash.update(`\n${format} ${blob} ${payload.length}\n`).update(payload);
   }
+  if (webhook) hash.update(webhook.hashed);
   return hash.digest();
 }

@@ -8,25 +8,39 @@ import type { Context } from '../context';
 import { findCall } from '../store/call-store';
 import { insertMap } from '../store/map-store';
 import { joinEarlier } from './accept';
+import { newWebhook } from './new-webhook';
 import { callToProto } from './to-proto';
 
-const REQUEST_HASH = hash('sha256', 'open', 'buffer');
+const EMPTY = Buffer.alloc(0);
 
 /** Makes a call that is given its inputs afterwards. */
 export const openFunctionCall =
-  ({ db }: Pick<Context, 'db'>) =>
-  async ({ functionId }: OpenFunctionCallRequest, call: CallContext): Promise<OpenFunctionCallResponse> => {
+  (context: Pick<Context, 'db' | 'webhookSeal' | 'config'>) =>
+  async (
+    { functionId, webhook: given }: OpenFunctionCallRequest,
+    call: CallContext,
+  ): Promise<OpenFunctionCallResponse> => {
+    const { db } = context;
     const workspaceId = workspaceOf(call);
     const { idempotencyKey } = call;
-    const opened = await insertMap(db, {
-      workspaceId,
-      functionId,
-      idempotencyKey,
-      requestHash: idempotencyKey === undefined ? undefined : REQUEST_HASH,
-      closed: false,
+    const webhook = newWebhook(context, given);
+    const requestHash = hash(
+      'sha256',
+      Buffer.concat([Buffer.from('open'), webhook?.hashed ?? EMPTY]),
+      'buffer',
+    );
+    const opened = await db.transact(async (tx) => {
+      const map = await insertMap(tx, {
+        workspaceId,
+        functionId,
+        idempotencyKey,
+        requestHash: idempotencyKey === undefined ? undefined : requestHash,
+        closed: false,
+      });
+      if (map) await webhook?.write(tx, workspaceId, map.id);
+      return map;
     });
     const callId =
-      opened?.id ??
-      (await joinEarlier(db, { workspaceId, functionId, idempotencyKey, requestHash: REQUEST_HASH }));
+      opened?.id ?? (await joinEarlier(db, { workspaceId, functionId, idempotencyKey, requestHash }));
     return { functionCall: callToProto((await findCall(db, workspaceId, callId))!) };
   };

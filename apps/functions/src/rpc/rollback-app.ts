@@ -5,6 +5,7 @@ import type { Context } from '../context';
 import { numberBefore, type DeployedVersion } from '../domain/deployment';
 import { lockApp } from '../store/app-store';
 import { currentVersions, findDeployment, insertDeployment, lastDeployment } from '../store/deployment-store';
+import { settleSchedule } from '../store/schedule-store';
 import { makeCurrent, restore } from '../store/version-store';
 import type { Deployment } from '../store/entities';
 import { appIsStopped, noSuchApp } from './not-found';
@@ -12,7 +13,7 @@ import { deploymentToProto } from './to-proto';
 
 /** Gives all functions of a deployment the versions that they had in it, together. Honours Idempotency-Key. */
 export const rollbackApp =
-  ({ db, autoscaler }: Pick<Context, 'db' | 'autoscaler'>) =>
+  ({ db, autoscaler, schedules }: Pick<Context, 'db' | 'autoscaler' | 'schedules'>) =>
   async (request: RollbackAppRequest, call: CallContext): Promise<RollbackAppResponse> => {
     const workspaceId = workspaceOf(call);
     const repeat = {
@@ -32,6 +33,7 @@ export const rollbackApp =
         for (const { function_id, name, version } of target.functions) {
           if (!(await restore(tx, function_id))) throw nameIsTaken(name);
           await makeCurrent(tx, function_id, version);
+          await settleSchedule(tx, function_id);
         }
         const functions = await currentVersions(tx, app.id);
         return {
@@ -44,6 +46,7 @@ export const rollbackApp =
     for (const { functionId, version } of response.deployment!.functions) {
       autoscaler.consider(functionId, version);
     }
+    schedules.wake(0);
     return response;
   };
 

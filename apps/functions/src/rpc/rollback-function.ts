@@ -4,13 +4,15 @@ import { BerthError, workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { holdApp } from '../store/app-store';
 import { findFunction, lockFunction } from '../store/function-store';
+import { settleSchedule } from '../store/schedule-store';
 import { hasVersion, makeCurrent } from '../store/version-store';
 import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
+import { wakeForRun } from '../loops/schedules';
 import { functionToProto } from './to-proto';
 
 /** Makes another version the one that new calls run; open calls finish on theirs. Honours Idempotency-Key. */
 export const rollbackFunction =
-  ({ db, autoscaler, web }: Pick<Context, 'db' | 'autoscaler' | 'web'>) =>
+  ({ db, autoscaler, schedules, web }: Pick<Context, 'db' | 'autoscaler' | 'schedules' | 'web'>) =>
   async (request: RollbackFunctionRequest, call: CallContext): Promise<RollbackFunctionResponse> => {
     const workspaceId = workspaceOf(call);
     const { functionId } = request;
@@ -32,11 +34,13 @@ export const rollbackFunction =
         const version = request.version ?? current.version - 1;
         if (!(await hasVersion(tx, functionId, version))) throw noSuchVersion(request.version);
         await makeCurrent(tx, functionId, version);
+        await settleSchedule(tx, functionId);
         return { function: functionToProto((await findFunction(tx, workspaceId, functionId))!, web) };
       }),
     );
     // One keeps its minimum no longer, the other may have one.
     for (const each of [existing.version, response.function!.version]) autoscaler.consider(functionId, each);
+    wakeForRun(schedules, response.function!.nextRunAt);
     return response;
   };
 

@@ -2,8 +2,9 @@ import type { SpawnFunctionRequest, SpawnFunctionResponse } from '@berth/contrac
 import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { findCall } from '../store/call-store';
+import { findWebhook } from '../store/webhook-store';
 import { accept } from './accept';
-import { callToProto } from './to-proto';
+import { callToProto, webhookToProto } from './to-proto';
 
 /** Calls a function and answers as soon as the call is written. */
 export const spawnFunction =
@@ -11,5 +12,6 @@ export const spawnFunction =
   async (request: SpawnFunctionRequest, call: CallContext): Promise<SpawnFunctionResponse> => {
     const { callId } = await accept(context, request, call, { durable: true });
     const found = await findCall(context.db, workspaceOf(call), callId);
-    return { functionCall: callToProto(found!) };
+    const webhook = request.webhook && (await findWebhook(context.db, callId));
+    return { functionCall: { ...callToProto(found!), webhook: webhook && webhookToProto(webhook) } };
   };

@@ -4,12 +4,14 @@ import {
   Runtime,
   Schedule,
   WebKind as WebKindMessage,
+  WebhookState as WebhookStateMessage,
   type App as AppMessage,
   type Deployment as DeploymentMessage,
   type FunctionMessage,
   type FunctionCall,
   type FunctionOutput,
   type InvocationResult,
+  type WebhookDelivery,
   type Phase as PhaseMessage,
   type Web as WebMessage,
 } from '@berth/contracts/functions/v1/functions';
@@ -20,7 +22,8 @@ import { composePhases } from '../domain/phases';
 import { mapState } from '../domain/map';
 import { isMap, type CallView, type MapView } from '../store/call-store';
 import type { Output } from '../store/map-store';
-import type { App, AppState, Deployment } from '../store/entities';
+import type { WebhookState } from '../domain/webhook';
+import type { App, AppState, Deployment, WebhookRow } from '../store/entities';
 import { webUrl, type WebAddress } from '../domain/web';
 import type { CurrentFunction } from '../store/function-store';
 
@@ -99,6 +102,7 @@ export const functionToProto = (
   volumes: definition.volumes,
   schedule: definition.schedule ? Schedule.fromPartial(definition.schedule) : undefined,
   deletedAt: row.deleted_at ?? undefined,
+  nextRunAt: row.next_run_at ?? undefined,
   web: definition.web ? webToProto(definition.web) : undefined,
 });
 
@@ -112,6 +116,23 @@ export const deploymentToProto = (row: Deployment): DeploymentMessage => ({
     version,
   })),
   rollbackOf: row.rollback_of ?? undefined,
+});
+
+const WEBHOOK_STATES: Record<WebhookState, WebhookStateMessage> = {
+  waiting: WebhookStateMessage.WEBHOOK_STATE_WAITING,
+  pending: WebhookStateMessage.WEBHOOK_STATE_PENDING,
+  delivered: WebhookStateMessage.WEBHOOK_STATE_DELIVERED,
+  failed: WebhookStateMessage.WEBHOOK_STATE_FAILED,
+};
+
+export const webhookToProto = (
+  row: Pick<WebhookRow, 'host' | 'state' | 'attempts' | 'next_at' | 'last_error'>,
+): WebhookDelivery => ({
+  host: row.host,
+  state: WEBHOOK_STATES[row.state],
+  attempts: row.attempts,
+  nextAttemptAt: row.next_at ?? undefined,
+  lastError: row.last_error ?? undefined,
 });
 
 const STATUSES: Record<InputState, InvocationStatus> = {
@@ -171,6 +192,7 @@ const singleToProto = (call: CallView, waiting?: string): InvocationResult & Fun
   numSucceeded: call.state === 'success' ? 1 : 0,
   numFailed: call.state === 'failure' ? 1 : 0,
   numTerminated: call.state === 'terminated' ? 1 : 0,
+  webhook: undefined,
 });
 
 /** A map has no result, attempts or way of its own: its outputs have. */
@@ -193,6 +215,7 @@ function mapToProto(map: MapView, waiting?: string): InvocationResult & Function
     numSucceeded: map.num_succeeded,
     numFailed: map.num_failed,
     numTerminated: map.num_terminated,
+    webhook: undefined,
   };
 }
 

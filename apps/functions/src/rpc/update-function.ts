@@ -5,8 +5,10 @@ import type { Context } from '../context';
 import { isSameDefinition } from '../domain/definition';
 import { findApp, holdApp } from '../store/app-store';
 import { advanceVersion, findFunction, insertVersion, lockFunction } from '../store/function-store';
+import { settleSchedule } from '../store/schedule-store';
 import { readDefinition } from './definition';
 import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
+import { wakeForRun } from '../loops/schedules';
 import { functionToProto } from './to-proto';
 
 /**
@@ -14,9 +16,9 @@ import { functionToProto } from './to-proto';
  * its containers stay warm. Honours Idempotency-Key.
  */
 export const updateFunction =
-  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler' | 'web'>) =>
+  (context: Pick<Context, 'db' | 'sync' | 'secrets' | 'volumes' | 'autoscaler' | 'schedules' | 'web'>) =>
   async (request: UpdateFunctionRequest, call: CallContext): Promise<UpdateFunctionResponse> => {
-    const { db, autoscaler, web } = context;
+    const { db, autoscaler, schedules, web } = context;
     const workspaceId = workspaceOf(call);
     const existing = await findFunction(db, workspaceId, request.functionId);
     if (!existing) throw noSuchFunction();
@@ -40,6 +42,7 @@ export const updateFunction =
         }
         const version = await advanceVersion(tx, existing.function_id);
         await insertVersion(tx, existing.function_id, version, definition, source);
+        await settleSchedule(tx, existing.function_id);
         return {
           function: functionToProto((await findFunction(tx, workspaceId, existing.function_id))!, web),
         };
@@ -48,5 +51,6 @@ export const updateFunction =
     const { functionId, version } = response.function!;
     // The version before keeps no minimum any more, the new one may have one.
     for (const each of [existing.version, version]) autoscaler.consider(functionId, each);
+    wakeForRun(schedules, response.function!.nextRunAt);
     return response;
   };

@@ -5,7 +5,8 @@ import type { ImageError, ImageState } from '../domain/image-state';
 import type { InputState } from '../domain/input-state';
 import type { InputError } from '../domain/outcome';
 import type { Phase } from '../domain/phases';
-import type { Definition } from '../domain/definition';
+import type { Definition, Schedule } from '../domain/definition';
+import type { WebhookState } from '../domain/webhook';
 import type { DeployedVersion } from '../domain/deployment';
 
 export type AppState = 'ephemeral' | 'deployed' | 'stopped';
@@ -431,4 +432,58 @@ export class Item {
 
   @Column({ type: 'bytea' })
   payload!: Buffer;
+}
+
+/** When a function is called by itself next. */
+@Entity('schedule')
+@Index('schedule_next', ['next_at'])
+export class ScheduleRow {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'schedule_pkey' })
+  @ForeignKey(() => Func, { name: 'schedule_function' })
+  function_id!: string;
+
+  @Column({ type: 'jsonb' })
+  schedule!: Schedule;
+
+  /** The first moment that has not become a call. */
+  @Column({ type: 'timestamptz' })
+  next_at!: Date;
+}
+
+/** Who is to be told of a call's end, and whether that was done. */
+@Entity('webhook')
+@Index('webhook_waiting', ['call_id'], { where: `state = 'waiting'` })
+@Index('webhook_due', ['next_at'], { where: 'next_at IS NOT NULL' })
+@Check('webhook_state', `state IN ('waiting', 'pending', 'delivered', 'failed')`)
+@Check('webhook_next', `(state = 'pending') = (next_at IS NOT NULL)`)
+export class WebhookRow {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'webhook_pkey' })
+  @ForeignKey(() => Call, { name: 'webhook_call' })
+  call_id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  workspace_id!: string;
+
+  @Column({ type: 'text' })
+  host!: string;
+
+  /** URL and secret. */
+  @Column({ type: 'bytea' })
+  sealed!: Buffer;
+
+  @Column({ type: 'text', default: 'waiting' })
+  state!: WebhookState;
+
+  @Column({ type: 'integer', default: 0 })
+  attempts!: number;
+
+  /** When its call was seen to have ended: from then on it is tried for a day. */
+  @Column({ type: 'timestamptz', nullable: true })
+  ended_at!: Date | null;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  next_at!: Date | null;
+
+  @Column({ type: 'text', nullable: true })
+  last_error!: string | null;
 }

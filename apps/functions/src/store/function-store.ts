@@ -5,12 +5,12 @@ import type { Func, FunctionVersion } from './entities';
 
 /** A function with the version that new calls run. */
 export type CurrentFunction = Omit<FunctionVersion, 'created_at'> &
-  Pick<Func, 'app_id' | 'name' | 'web_label' | 'created_at' | 'deleted_at'>;
+  Pick<Func, 'app_id' | 'name' | 'web_label' | 'created_at' | 'deleted_at'> & { next_run_at: Date | null };
 
-const CURRENT =
-  'f.id AS function_id, f.app_id, f.name, f.web_label, f.created_at, f.deleted_at, v.version, v.definition, v.source';
-const FROM_CURRENT =
-  'FROM function f JOIN function_version v ON v.function_id = f.id AND v.version = f.version';
+const CURRENT = `f.id AS function_id, f.app_id, f.name, f.web_label, f.created_at, f.deleted_at, s.next_at AS next_run_at,
+  v.version, v.definition, v.source`;
+const FROM_CURRENT = `FROM function f JOIN function_version v ON v.function_id = f.id AND v.version = f.version
+  LEFT JOIN schedule s ON s.function_id = f.id`;
 
 /** A new function, without a version; undefined when the app has one of this name. */
 export async function insertFunction(

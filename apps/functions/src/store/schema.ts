@@ -3,21 +3,35 @@ import { Definition1795604400000 } from '../migrations/20261125T110000-definitio
 import { Images1795608000000 } from '../migrations/20261125T120000-images';
 import { Items1795607100000 } from '../migrations/20261125T114500-items';
 import { Lifecycle1795605120000 } from '../migrations/20261125T111200-lifecycle';
+import { SchedulesAndWebhooks1795606500000 } from '../migrations/20261125T113500-schedules-and-webhooks';
 import { Initial1795593600000 } from '../migrations/20261125T080000-initial';
 import { WebLabel1795605300000 } from '../migrations/20261125T111500-web-label';
 import { Map1795606200000 } from '../migrations/20261125T113000-map';
 import { Blob1795608900000 } from '../migrations/20261125T121500-blob';
-import { App, Call, Deployment, Func, FunctionVersion, Image, Input, Item, Pool } from './entities';
+import {
+  App,
+  Call,
+  Deployment,
+  Func,
+  FunctionVersion,
+  Image,
+  Input,
+  Item,
+  Pool,
+  ScheduleRow,
+  WebhookRow,
+} from './entities';
 
 export const schema: ServiceSchema = {
   schema: 'berth_functions',
-  entities: [App, Deployment, Func, FunctionVersion, Pool, Call, Input, Item, Image],
+  entities: [App, Deployment, Func, FunctionVersion, Pool, Call, Input, Item, Image, ScheduleRow, WebhookRow],
   migrations: [
     Initial1795593600000,
     Definition1795604400000,
     Lifecycle1795605120000,
     WebLabel1795605300000,
     Map1795606200000,
+    SchedulesAndWebhooks1795606500000,
     Items1795607100000,
     Images1795608000000,
     Blob1795608900000,
