@@ -119,10 +119,10 @@ test('good definitions pass', () => {
     }),
   ).toBeUndefined();
   expect(fieldOf({ containerfile: 'FROM debian:12', files: { a: 'a' } })).toBeUndefined();
+  expect(fieldOf({})).toBeUndefined(); // The base image as it is.
 });
 
 test.each<[string, Partial<GivenImage>]>([
-  ['base', {}],
   ['base', { base: 'cafe' }],
   ['base', { base: 'debian', containerfile: 'FROM debian' }],
   ['steps', { steps: [{ workdir: { path: '/x' } }], containerfile: 'FROM debian' }],

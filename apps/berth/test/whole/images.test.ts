@@ -118,6 +118,7 @@ test('what is wrong with a definition is said by its field', async () => {
   await expect(berth.images.build(Image.fromRegistry('berth/image:im-0'))).rejects.toMatchObject({
     field: 'base',
   });
+  expect(await berth.images.build(Image.debianSlim())).toMatchObject({ state: 'ready' });
   await expect(berth.images.build(Image.debianSlim().runCommands('exit 1'))).rejects.toBeInstanceOf(
     ImageBuildFailed,
   );

@@ -79,7 +79,6 @@ export function checkImage(given: GivenImage): void {
     }
     const why = base && refusedReference(base);
     if (why) throw refuse('base', why);
-    if (!base && steps.length === 0) throw refuse('base', 'is missing, and so are steps and a containerfile');
     if (steps.length > STEPS_MAX) throw refuse('steps', `has more than ${STEPS_MAX} steps`);
     steps.forEach((step, index) => checkStep(step, `steps[${index}]`));
   }
