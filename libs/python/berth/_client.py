@@ -78,6 +78,10 @@ class Client:
     def get(self, path: str, **query: Any) -> Any:
         return self._json("GET", path, query=query)
 
+    def get_bytes(self, path: str, **query: Any) -> bytes:
+        """A body as it is."""
+        return self._body("GET", path, query=query)
+
     def post(self, path: str, body: Any = None, key: Optional[str] = None) -> Any:
         """`key`: a repeat with it is the same request; by default one of this call's own."""
         return self._json("POST", path, body={} if body is None else body, key=key)
@@ -114,6 +118,10 @@ class Client:
     # ---- how
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
+        text = self._body(method, path, **options)
+        return json.loads(text) if text else None
+
+    def _body(self, method: str, path: str, **options: Any) -> bytes:
         connection, response = self._send(method, path, **options)
         try:
             text = response.read()
@@ -121,7 +129,7 @@ class Client:
             connection.close()
             raise
         self._keep(connection, response)
-        return json.loads(text) if text else None
+        return text
 
     def _send(
         self,

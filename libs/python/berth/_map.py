@@ -10,10 +10,11 @@ from __future__ import annotations
 import http.client
 import queue
 import threading
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from . import _values as values
 from ._client import client, encode, path_of
-from .exceptions import ApiError, InvalidError, remote_exception
+from .exceptions import ApiError, InvalidError
 
 _PUT_INPUTS_MAX = 1000
 _PUT_BYTES_MAX = 2 * 1024 * 1024
@@ -21,29 +22,33 @@ _PUT_BYTES_MAX = 2 * 1024 * 1024
 _AHEAD_MAX = 1000
 _END = object()
 
+Arguments = Tuple[Iterable[Any], Dict[str, Any]]
+
 
 def run_map(
     function_id: str,
-    requests: Iterator[Dict[str, Any]],
+    requests: Iterator[Arguments],
+    *,
     order_outputs: bool,
     return_exceptions: bool,
     known: Dict[str, Any],
+    pickles: bool,
 ) -> Iterator[Any]:
-    """The results of one call for each of `requests`."""
+    """The results of one call of a function for each of `requests`."""
     opened = client().post(path_of("/v1/functions/%s/function-calls", function_id))
     call_id = opened["call_id"]
-    feeder = _Feeder(call_id, requests)
+    feeder = _Feeder(call_id, requests, pickles)
     feeder.start()
     is_whole = False
     try:
         for output in _outputs(call_id, "index" if order_outputs else "recorded", feeder):
-            if output["status"] == "success":
-                yield output["result"]
-                continue
-            error = remote_exception(output.get("error"), call_id, known)
-            if not return_exceptions:
-                raise error
-            yield error
+            try:
+                result = values.result(output, known, pickles)
+            except Exception as error:
+                if not return_exceptions or output["status"] == "success":
+                    raise
+                result = error
+            yield result
         feeder.raise_failure()
         is_whole = True
     finally:
@@ -76,7 +81,8 @@ def _outputs(call_id: str, order: str, feeder: _Feeder) -> Iterator[Dict[str, An
 class _Feeder:
     """Puts the inputs of one call."""
 
-    def __init__(self, call_id: str, requests: Iterator[Dict[str, Any]]) -> None:
+    def __init__(self, call_id: str, requests: Iterator[Arguments], pickles: bool) -> None:
+        self._pickles = pickles
         self._call_id = call_id
         self._requests = requests
         self._ahead: queue.Queue[Any] = queue.Queue(_AHEAD_MAX)
@@ -118,9 +124,9 @@ class _Feeder:
             client().post(path_of("/v1/function-calls/%s/cancel", self._call_id))
 
     def _take(self) -> None:
-        for index, request in enumerate(self._requests):
+        for index, (args, kwargs) in enumerate(self._requests):
             try:
-                encoded = encode({"index": index, **request})
+                encoded = encode({"index": index, **values.request(args, kwargs, self._pickles)})
             except (TypeError, ValueError, RecursionError) as error:
                 raise InvalidError("input %d cannot be sent as JSON: %s" % (index, error)) from None
             self._ahead.put(encoded)

@@ -6,7 +6,7 @@ import sys
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, Iterable, Iterator, List, Optional, TypeVar
 
-from .exceptions import InvalidError, remote_exception
+from .exceptions import InvalidError
 from .exceptions import TimeoutError as CallTimeoutError
 
 if sys.version_info >= (3, 10):
@@ -47,8 +47,8 @@ class _Remote(Generic[P, R]):
     def _function_id(self) -> str:
         raise NotImplementedError
 
-    def _request(self, args: Iterable[Any], kwargs: Dict[str, Any]) -> Dict[str, Any]:
-        return {"args": list(args), "kwargs": kwargs}
+    # Whether values go there and come back as pickles.
+    _pickles = False
 
     def _known(self) -> Dict[str, Any]:
         """Where exception classes of the user's own are looked for."""
@@ -69,7 +69,8 @@ class _Remote(Generic[P, R]):
         raised. Whoever stops before ends the call."""
         from ._items import run_generator
 
-        return run_generator(self._spawn(*args, **kwargs).call_id, self._known())
+        # What it yields is JSON, whatever its arguments are.
+        return run_generator(self._post("spawn", args, kwargs, pickles=False)["call_id"], self._known())
 
     def map(
         self,
@@ -96,8 +97,9 @@ class _Remote(Generic[P, R]):
         """As `map`, for arguments that are tuples already."""
         from ._map import run_map
 
-        requests = (self._request(each, kwargs) for each in arguments)
-        return run_map(self._function_id(), requests, order_outputs, return_exceptions, self._known())
+        requests = ((each, kwargs) for each in arguments)
+        options = {"order_outputs": order_outputs, "return_exceptions": return_exceptions}
+        return run_map(self._function_id(), requests, known=self._known(), pickles=self._pickles, **options)
 
     def for_each(
         self, *iterables: Iterable[Any], kwargs: Dict[str, Any] = {}, ignore_exceptions: bool = False
@@ -106,24 +108,31 @@ class _Remote(Generic[P, R]):
         for _ in self.map(*iterables, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions):
             pass
 
-    def _post(self, what: str, args: Any, kwargs: Any) -> Any:
+    def _post(self, what: str, args: Any, kwargs: Any, pickles: bool) -> Any:
         from ._client import client, encode, path_of
+        from ._values import request
 
         try:
-            body = encode(self._request(args, kwargs))
+            body = encode(request(args, kwargs, pickles))
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidError("the arguments cannot be sent as JSON: %s" % error) from None
         return client().post(path_of("/v1/functions/%s/" + what, self._function_id()), body)
 
     def _invoke(self, *args: Any, **kwargs: Any) -> Any:
-        return _outcome(self._post("invocations", args, kwargs), self._known())
+        from ._values import result
+
+        return result(self._post("invocations", args, kwargs, self._pickles), self._known(), self._pickles)
 
     def _spawn(self, *args: Any, **kwargs: Any) -> Any:
-        return FunctionCall(self._post("spawn", args, kwargs)["call_id"], self._known())
+        call_id = self._post("spawn", args, kwargs, self._pickles)["call_id"]
+        return FunctionCall(call_id, self._known(), self._pickles)
 
 
 class Function(_Remote[P, R]):
-    """A function of an app. Called like any other it runs right here: `f(3)` is `f.local(3)`."""
+    """A function of an app. Called like any other it runs right here: `f(3)` is `f.local(3)`. What goes to its containers and
+    comes back may be anything that Python can pickle."""
+
+    _pickles = True
 
     def __init__(self, app: App, name: str, raw: Callable[P, R], options: Dict[str, Any]) -> None:
         update_wrapper(self, raw)
@@ -143,9 +152,13 @@ class Function(_Remote[P, R]):
         return self._raw(*args, **kwargs)
 
     @staticmethod
-    def from_name(app_name: str, name: str, *, environment: Optional[str] = None) -> NamedFunction:
-        """A function of a deployed app. Looked for when it is first called."""
-        return NamedFunction(app_name, name, environment)
+    def from_name(
+        app_name: str, name: str, *, environment: Optional[str] = None, pickle: bool = False
+    ) -> NamedFunction:
+        """A function of a deployed app. Looked for when it is first called. What goes there and comes back is JSON; with
+        `pickle=True` it may be anything that Python can pickle. Reading a pickle may run code: only for Python functions
+        that you trust."""
+        return NamedFunction(app_name, name, environment, pickle)
 
     def _function_id(self) -> str:
         from ._client import client
@@ -163,7 +176,8 @@ class Function(_Remote[P, R]):
 class NamedFunction(_Remote[Any, Any]):
     """A function of a deployed app, by its name: what `Function.from_name` gives."""
 
-    def __init__(self, app_name: str, name: str, environment: Optional[str]) -> None:
+    def __init__(self, app_name: str, name: str, environment: Optional[str], pickles: bool = False) -> None:
+        self._pickles = pickles
         self.app_name = app_name
         self.name = name
         self.environment = environment
@@ -181,18 +195,19 @@ class NamedFunction(_Remote[Any, Any]):
 class FunctionCall(Generic[R]):
     """A call that was spawned."""
 
-    def __init__(self, call_id: str, known: Dict[str, Any] = {}) -> None:
+    def __init__(self, call_id: str, known: Dict[str, Any] = {}, pickles: bool = False) -> None:
         self.call_id = call_id
         self._known = known
+        self._pickles = pickles
 
     @property
     def object_id(self) -> str:
         return self.call_id
 
     @staticmethod
-    def from_id(call_id: str) -> FunctionCall[Any]:
-        """A call by its id (`fc-…`)."""
-        return FunctionCall(call_id)
+    def from_id(call_id: str, *, pickle: bool = False) -> FunctionCall[Any]:
+        """A call by its id (`fc-…`); `pickle=True` reads a result that is a pickle, of a function that you trust."""
+        return FunctionCall(call_id, pickles=pickle)
 
     @property
     def get(self) -> _Both[Any, R]:
@@ -212,12 +227,13 @@ class FunctionCall(Generic[R]):
         return client().get(path_of("/v1/function-calls/%s", self.call_id))["status"]
 
     def _get(self, timeout: Optional[float] = None) -> R:
+        from ._values import result
         from ._wait import wait_for_call
 
         found = wait_for_call(self.call_id, timeout)
         if found is None:
             raise CallTimeoutError("the call %s has not ended within %s seconds" % (self.call_id, timeout))
-        return _outcome(found, self._known)
+        return result(found, self._known, self._pickles)
 
     def _cancel(self) -> None:
         from ._client import client, path_of
@@ -231,12 +247,6 @@ class FunctionCall(Generic[R]):
 def gather(*calls: FunctionCall[Any]) -> List[Any]:
     """The results of several calls, in their order."""
     return [call.get() for call in calls]
-
-
-def _outcome(found: Dict[str, Any], known: Dict[str, Any]) -> Any:
-    if found["status"] == "success":
-        return found["result"]
-    raise remote_exception(found.get("error"), found["call_id"], known)
 
 
 def add_options(target: Any, decorator: str, **options: Any) -> Any:

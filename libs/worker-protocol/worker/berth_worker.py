@@ -417,15 +417,22 @@ def outcome(header, kind):
 
 def own_module(name):
     """A file of the worker's own. Neither it nor what it imports is looked for among the user's files."""
-    module = sys.modules.get(name)
-    if module is None:
+    module = own_modules.get(name)
+    if module is not None:
+        return module
+    # Where inputs run in threads, several may need it first: it is there for the others when it is whole.
+    with own_modules_lock:
         path = sys.path
         sys.path = [FOLDER] + [entry for entry in path if entry and entry != worker.source]
         try:
-            module = __import__(name)
+            module = own_modules[name] = __import__(name)
         finally:
             sys.path = path
     return module
+
+
+own_modules = {}
+own_modules_lock = _thread.RLock()  # An import of one may ask for another.
 
 
 def report():

@@ -65,7 +65,7 @@ try:
 except TypeError as error:
     print("builtin", error)
 try:
-    squares.square.remote({1, 2})
+    berth.Function.from_name("squares", "square").remote({1, 2})
 except berth.exceptions.InvalidError as error:
     print("here", error)
 `);
@@ -75,6 +75,68 @@ except berth.exceptions.InvalidError as error:
   expect(stdout).toContain('NoSquare 13 brings bad luck fc-');
   expect(stdout).toMatch(/builtin square\(\) takes 1 positional argument/);
   expect(stdout).toMatch(/here the arguments cannot be sent as JSON: .*set/);
+});
+
+test('what JSON cannot hold is pickled for functions of its own code, and of others only where they are trusted', async () => {
+  writeFileSync(
+    join(folder, 'shapes.py'),
+    `
+import berth, dataclasses, datetime
+app = berth.App("shapes")
+
+@dataclasses.dataclass
+class Box:
+    sides: tuple
+    made: datetime.date
+
+@app.function(cpu=0.2, memory=128)
+def grow(box: Box, by=1):
+    return Box(tuple(side + by for side in box.sides), box.made)
+
+@app.function(cpu=0.2, memory=128)
+def unsendable():
+    return lambda: 1
+
+@app.function(cpu=0.2, memory=128)
+def nested(box):
+    return grow.remote(box, by=10), set(each.sides for each in grow.map([box, box]))
+`,
+  );
+  expect((await platform.cli('deploy', join(folder, 'shapes.py'))).code).toBe(0);
+  const { stdout, stderr } = await local(`
+import sys
+sys.path.insert(0, ${JSON.stringify(folder)})
+import berth, datetime, shapes
+box = shapes.Box((1, 2), datetime.date(2026, 1, 31))
+print(shapes.grow.remote(box), [each.sides for each in shapes.grow.map([box, box])])
+print(shapes.nested.remote(box))
+call = shapes.grow.spawn(box)
+print(call.get().sides, berth.FunctionCall.from_id(call.object_id, pickle=True).get().sides)
+try:
+    berth.FunctionCall.from_id(call.object_id).get()
+except berth.exceptions.InvalidError as error:
+    print("pickle=True" in str(error))
+print(berth.Function.from_name("shapes", "grow", pickle=True).remote(box).sides)
+print(len(shapes.grow.remote(shapes.Box((1,) * 1000000, None)).sides))
+for work in (lambda: shapes.grow.remote(lambda: 1), lambda: shapes.unsendable.remote()):
+    try:
+        work()
+    except berth.exceptions.Error as error:
+        print(type(error).__name__, getattr(error, "type", ""))
+`);
+  expect(stdout + stderr).toBe(
+    [
+      'Box(sides=(2, 3), made=datetime.date(2026, 1, 31)) [(2, 3), (2, 3)]',
+      '(Box(sides=(11, 12), made=datetime.date(2026, 1, 31)), {(2, 3)})',
+      '(2, 3) (2, 3)',
+      'True',
+      '(2, 3)',
+      '1000000',
+      'InvalidError ',
+      'RemoteError result_invalid',
+      '',
+    ].join('\n'),
+  );
 });
 
 test('a map gives results in order or as they come, in a container as well as here; inputs may never end', async () => {
