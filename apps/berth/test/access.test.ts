@@ -78,6 +78,7 @@ test('each method says who may call it', () => {
 
 /** All that user code may do with the credential of its own run. */
 const OPEN_TO_CONTAINERS = [
+  'berth.functions.v1.FunctionsService/BindFunction',
   'berth.functions.v1.FunctionsService/CancelFunctionCall',
   'berth.functions.v1.FunctionsService/CloseFunctionCall',
   'berth.functions.v1.FunctionsService/FindFunctions',

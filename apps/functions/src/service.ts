@@ -9,6 +9,7 @@ import { consumeContainerEvents } from './loops/container-events';
 import { hearOfShortRoom } from './loops/short-room';
 import { Repair } from './loops/repair';
 import { SilentApps } from './loops/silent-apps';
+import { bindFunction } from './rpc/bind-function';
 import { attachRunner } from './rpc/attach-runner';
 import { cancelFunctionCall } from './rpc/cancel-function-call';
 import { createApp } from './rpc/create-app';
@@ -73,6 +74,7 @@ export const functions: ServiceModule = defineService(
           stopApp: stopApp(context),
           createFunction: createFunction(context),
           updateFunction: updateFunction(context),
+          bindFunction: bindFunction(context),
           getFunction: getFunction(context),
           listFunctions: listFunctions(context),
           invokeFunction: invokeFunction(context),

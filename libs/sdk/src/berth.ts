@@ -218,6 +218,12 @@ export class Berth {
       return undefined;
     },
 
+    /** A class with parameters: a function of its own, the same for the same parameters. */
+    bind: (functionId: string, parameters: Record<string, unknown> = {}): Promise<BerthFunction> =>
+      this.http.json('POST', `/v1/functions/${encodeURIComponent(functionId)}/bind`, {
+        body: { parameters },
+      }),
+
     /** Ends its containers and its open calls; its name is free again, and its calls stay readable. */
     delete: (functionId: string): Promise<void> =>
       this.http.json('DELETE', `/v1/functions/${encodeURIComponent(functionId)}`),

@@ -26,6 +26,7 @@ export const specOf = ({ definition, ...version }: VersionInApp): ContainerSpec 
       : undefined,
     secrets: definition.secrets,
     environment: version.environment,
+    parameters: version.parameters ?? '',
     volumes: definition.volumes,
     web: definition.web ? webToProto(definition.web) : undefined,
   });

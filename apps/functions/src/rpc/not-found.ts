@@ -16,6 +16,9 @@ export const noSuchCall = () =>
 export const functionIsDeleted = () =>
   new BerthError('precondition', 'The function is deleted and takes no more: make one of the same name.');
 
+export const functionIsBound = () =>
+  new BerthError('precondition', 'The function is bound to parameters and follows another: change that one.');
+
 export const appIsStopped = () =>
   new BerthError('precondition', 'The app is stopped and takes no more: make an app of the same name.');
 

@@ -6,7 +6,7 @@ import { holdApp } from '../store/app-store';
 import { findFunction, lockFunction } from '../store/function-store';
 import { settleSchedule } from '../store/schedule-store';
 import { hasVersion, makeCurrent } from '../store/version-store';
-import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
+import { appIsStopped, functionIsBound, functionIsDeleted, noSuchFunction } from './not-found';
 import { wakeForRun } from '../loops/schedules';
 import { functionToProto } from './to-proto';
 
@@ -18,6 +18,7 @@ export const rollbackFunction =
     const { functionId } = request;
     const existing = await findFunction(db, workspaceId, functionId);
     if (!existing) throw noSuchFunction();
+    if (existing.base_id) throw functionIsBound();
     const repeat = {
       scope: workspaceId,
       method: 'RollbackFunction',

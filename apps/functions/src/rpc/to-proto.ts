@@ -101,6 +101,7 @@ export const functionToProto = (
   secrets: definition.secrets,
   volumes: definition.volumes,
   schedule: definition.schedule ? Schedule.fromPartial(definition.schedule) : undefined,
+  parameters: row.parameters ? Buffer.from(row.parameters) : undefined,
   deletedAt: row.deleted_at ?? undefined,
   nextRunAt: row.next_run_at ?? undefined,
   web: definition.web ? webToProto(definition.web) : undefined,

@@ -7,7 +7,7 @@ import { findApp, holdApp } from '../store/app-store';
 import { advanceVersion, findFunction, insertVersion, lockFunction } from '../store/function-store';
 import { settleSchedule } from '../store/schedule-store';
 import { readDefinition } from './definition';
-import { appIsStopped, functionIsDeleted, noSuchFunction } from './not-found';
+import { appIsStopped, functionIsBound, functionIsDeleted, noSuchFunction } from './not-found';
 import { wakeForRun } from '../loops/schedules';
 import { functionToProto } from './to-proto';
 
@@ -22,6 +22,7 @@ export const updateFunction =
     const workspaceId = workspaceOf(call);
     const existing = await findFunction(db, workspaceId, request.functionId);
     if (!existing) throw noSuchFunction();
+    if (existing.base_id) throw functionIsBound();
     const { environment } = (await findApp(db, workspaceId, existing.app_id))!;
     const { definition, source } = await readDefinition(context, request.definition!, environment, call);
     const repeat = {

@@ -8,7 +8,7 @@ const COLUMNS = 'app_id, number, functions, rollback_of, created_at';
 export const currentVersions = (sql: Sql, appId: string) =>
   sql.query<DeployedVersion>(
     `SELECT id AS function_id, name, version FROM function
-      WHERE app_id = $1 AND deleted_at IS NULL ORDER BY name`,
+      WHERE app_id = $1 AND deleted_at IS NULL AND base_id IS NULL ORDER BY name`,
     [appId],
   );
 

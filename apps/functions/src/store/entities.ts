@@ -78,6 +78,8 @@ export class Deployment {
 }
 
 @Entity('function')
+@Index('function_parameters', ['base_id', 'parameters'], { unique: true, where: 'base_id IS NOT NULL' })
+@Check('function_bound', '(base_id IS NULL) = (parameters IS NULL)')
 @Index('function_live_name', ['app_id', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 @Unique('function_web_label', ['web_label'])
 export class Func {
@@ -104,6 +106,15 @@ export class Func {
 
   @Column({ type: 'timestamptz', default: () => 'now()' })
   created_at!: Date;
+
+  /** Of a class with parameters: the function that it is bound from, and follows. */
+  @Column({ type: 'text', collation: 'C', nullable: true })
+  @ForeignKey(() => Func, { name: 'function_base' })
+  base_id!: string | null;
+
+  /** A JSON object, its keys in order. */
+  @Column({ type: 'text', nullable: true })
+  parameters!: string | null;
 
   /** It takes no more calls, and its name is free. */
   @Column({ type: 'timestamptz', nullable: true })

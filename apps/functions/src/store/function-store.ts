@@ -5,10 +5,12 @@ import type { Func, FunctionVersion } from './entities';
 
 /** A function with the version that new calls run. */
 export type CurrentFunction = Omit<FunctionVersion, 'created_at'> &
-  Pick<Func, 'app_id' | 'name' | 'web_label' | 'created_at' | 'deleted_at'> & { next_run_at: Date | null };
+  Pick<Func, 'app_id' | 'name' | 'web_label' | 'created_at' | 'deleted_at' | 'base_id' | 'parameters'> & {
+    next_run_at: Date | null;
+  };
 
-const CURRENT = `f.id AS function_id, f.app_id, f.name, f.web_label, f.created_at, f.deleted_at, s.next_at AS next_run_at,
-  v.version, v.definition, v.source`;
+const CURRENT = `f.id AS function_id, f.app_id, f.name, f.web_label, f.created_at, f.deleted_at, f.base_id, f.parameters,
+  s.next_at AS next_run_at, v.version, v.definition, v.source`;
 const FROM_CURRENT = `FROM function f JOIN function_version v ON v.function_id = f.id AND v.version = f.version
   LEFT JOIN schedule s ON s.function_id = f.id`;
 
@@ -22,7 +24,7 @@ export async function insertFunction(
   const [row] = await tx.query<Func>(
     `INSERT INTO function (id, app_id, workspace_id, name, web_label) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (app_id, name) WHERE deleted_at IS NULL DO NOTHING
-     RETURNING id, app_id, workspace_id, name, web_label, version, created_at, deleted_at`,
+     RETURNING id, app_id, workspace_id, name, web_label, version, base_id, parameters, created_at, deleted_at`,
     [id, app.id, app.workspace_id, name, webLabel(app.name, name, id)],
   );
   return row;
@@ -52,6 +54,51 @@ export async function insertVersion(
     [functionId, version, JSON.stringify(definition), source],
   );
   await tx.query('INSERT INTO pool (function_id, version) VALUES ($1, $2)', [functionId, version]);
+  await followBase(tx, functionId);
+}
+
+/** Gives what is bound to a function the version that it has now, each with a pool of its own. */
+export async function followBase(tx: Sql, baseId: string): Promise<void> {
+  const bound = await tx.query(
+    'UPDATE function b SET version = f.version FROM function f WHERE b.base_id = f.id AND f.id = $1 RETURNING b.id',
+    [baseId],
+  );
+  if (bound.length === 0) return;
+  await tx.query(
+    `INSERT INTO function_version (function_id, version, definition, source)
+     SELECT b.id, v.version, v.definition, v.source
+       FROM function b JOIN function_version v ON v.function_id = b.base_id AND v.version = b.version
+      WHERE b.base_id = $1 ON CONFLICT DO NOTHING`,
+    [baseId],
+  );
+  await tx.query(
+    `INSERT INTO pool (function_id, version) SELECT id, version FROM function WHERE base_id = $1
+     ON CONFLICT (function_id, version) DO UPDATE SET retired_at = NULL`,
+    [baseId],
+  );
+}
+
+/** A function bound to these parameters, the same each time. `base` stays locked until the transaction ends. */
+export async function bindFunction(
+  tx: Sql,
+  base: Pick<CurrentFunction, 'function_id' | 'name'>,
+  parameters: string,
+): Promise<string> {
+  await lockFunction(tx, base.function_id);
+  const [earlier] = await tx.query<{ id: string }>(
+    'SELECT id FROM function WHERE base_id = $1 AND parameters = $2',
+    [base.function_id, parameters],
+  );
+  if (earlier) return earlier.id;
+  const id = newId('fu');
+  // No name can have brackets, so none is taken by this.
+  await tx.query(
+    `INSERT INTO function (id, app_id, workspace_id, name, web_label, version, base_id, parameters)
+     SELECT $2, app_id, workspace_id, name || '(' || $3 || ')', lower($3), version, id, $4 FROM function WHERE id = $1`,
+    [base.function_id, id, id, parameters],
+  );
+  await followBase(tx, base.function_id);
+  return id;
 }
 
 /** A function of this workspace. */
@@ -72,7 +119,7 @@ export async function findFunction(
 export const listFunctionRows = (sql: Sql, appId: string, name: string | undefined, { limit, after }: Page) =>
   sql.query<CurrentFunction>(
     `SELECT ${CURRENT} ${FROM_CURRENT}
-      WHERE f.app_id = $1 AND f.deleted_at IS NULL AND ($2::text IS NULL OR f.name = $2) AND ($3::text IS NULL OR f.name > $3)
+      WHERE f.app_id = $1 AND f.deleted_at IS NULL AND f.base_id IS NULL AND ($2::text IS NULL OR f.name = $2) AND ($3::text IS NULL OR f.name > $3)
       ORDER BY f.name LIMIT $4`,
     [appId, name ?? null, after ?? null, limit + 1],
   );
@@ -92,7 +139,7 @@ export const findFunctionRows = (
 ) =>
   sql.query<CurrentFunction>(
     `SELECT ${CURRENT} ${FROM_CURRENT} JOIN app a ON a.id = f.app_id
-      WHERE a.workspace_id = $1 AND a.environment = $2 AND a.state = 'deployed' AND f.deleted_at IS NULL
+      WHERE a.workspace_id = $1 AND a.environment = $2 AND a.state = 'deployed' AND f.deleted_at IS NULL AND f.base_id IS NULL
         AND ($3::text IS NULL OR a.name = $3) AND ($4::text IS NULL OR f.name = $4)
         AND ($5::text IS NULL OR f.id < $5)
       ORDER BY f.id DESC LIMIT $6`,
@@ -111,6 +158,7 @@ export type VersionInApp = FunctionVersion &
     current: boolean;
     ended: boolean;
     deleted: boolean;
+    parameters: string | null;
   };
 
 /** Undefined where there is no such version. `current`: new calls run it; `ended`: its app or function takes none. */
@@ -125,7 +173,7 @@ export async function findVersion(
             f.app_id, f.workspace_id, a.organization_id, a.environment,
             f.version = v.version AND a.stopped_at IS NULL AND f.deleted_at IS NULL AS current,
             a.stopped_at IS NOT NULL OR f.deleted_at IS NOT NULL AS ended,
-            f.deleted_at IS NOT NULL AS deleted
+            f.deleted_at IS NOT NULL AS deleted, f.parameters
        FROM function_version v JOIN function f ON f.id = v.function_id JOIN app a ON a.id = f.app_id
       WHERE v.function_id = $1 AND v.version = $2`,
     [functionId, version],
@@ -141,9 +189,10 @@ export const listVersionsOfApp = (sql: Sql, appId: string) =>
     [appId],
   );
 
-/** All versions of one function. */
+/** All versions of one function, and of what is bound to it. */
 export const listVersionsOf = (sql: Sql, functionId: string) =>
   sql.query<{ function_id: string; version: number }>(
-    'SELECT function_id, version FROM function_version WHERE function_id = $1',
+    `SELECT v.function_id, v.version FROM function_version v JOIN function f ON f.id = v.function_id
+      WHERE f.id = $1 OR f.base_id = $1`,
     [functionId],
   );

@@ -1,4 +1,5 @@
 import type { ServiceSchema } from '@berth/service-kit';
+import { Bound1795609800000 } from '../migrations/20261125T123000-bound';
 import { Definition1795604400000 } from '../migrations/20261125T110000-definition';
 import { Images1795608000000 } from '../migrations/20261125T120000-images';
 import { Items1795607100000 } from '../migrations/20261125T114500-items';
@@ -35,5 +36,6 @@ export const schema: ServiceSchema = {
     Items1795607100000,
     Images1795608000000,
     Blob1795608900000,
+    Bound1795609800000,
   ],
 };

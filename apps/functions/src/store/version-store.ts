@@ -1,5 +1,6 @@
 import type { Page, Sql } from '@berth/database';
 import type { FunctionVersion } from './entities';
+import { followBase } from './function-store';
 
 /** One page and one row more, newest first: the row more is also what the last one is compared with. */
 export const listVersionRows = (sql: Sql, functionId: string, before: number | undefined, { limit }: Page) =>
@@ -28,12 +29,13 @@ export async function makeCurrent(tx: Sql, functionId: string, version: number):
     functionId,
     version,
   ]);
+  await followBase(tx, functionId);
 }
 
-/** Marks it deleted. False: it was before. */
+/** Marks it deleted, with what is bound to it. False: it was before. */
 export async function markDeleted(tx: Sql, functionId: string): Promise<boolean> {
   const rows = await tx.query(
-    'UPDATE function SET deleted_at = now() WHERE id = $1 AND deleted_at IS NULL RETURNING id',
+    'UPDATE function SET deleted_at = now() WHERE (id = $1 OR base_id = $1) AND deleted_at IS NULL RETURNING id',
     [functionId],
   );
   return rows.length > 0;
@@ -48,5 +50,7 @@ export async function restore(tx: Sql, functionId: string): Promise<boolean> {
       RETURNING id`,
     [functionId],
   );
+  if (rows.length > 0)
+    await tx.query('UPDATE function SET deleted_at = NULL WHERE base_id = $1', [functionId]);
   return rows.length > 0;
 }
