@@ -70,7 +70,7 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
     finishedAt,
     containerPhases: message.phases.map(phaseFromProto),
   };
-  const failure = failureOf(outcome) ?? (await failureOfBlob(parts, message));
+  const failure = failureOf(outcome) ?? (await failureOfBlob(parts, { inputId, outcome }));
   if (outcome?.$case === 'success' && !failure) {
     const call = await recordSuccess(db, on, outcome.value);
     if (!call) return (await isRecorded(db, on)) ? accepted() : stale;
@@ -133,7 +133,7 @@ function failureOf(outcome: InputFinished['outcome']): InputError | undefined {
 /** A container may say that its result is anywhere: it counts when it is a blob of the input's own workspace. */
 async function failureOfBlob(
   { db, sync }: Pick<Parts, 'db' | 'sync'>,
-  { inputId, outcome }: InputFinished,
+  { inputId, outcome }: Pick<InputFinished, 'inputId' | 'outcome'>,
 ): Promise<InputError | undefined> {
   if (outcome?.$case !== 'success' || !outcome.value.blob) return undefined;
   const workspaceId = await findWorkspace(db, inputId);
