@@ -21,7 +21,8 @@ export class HttpExchange implements Exchange {
     this.#chunks = request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
     const gone = new AbortController();
     response.once('close', () => {
-      if (!response.writableFinished) gone.abort();
+      // One that was cut here has its outcome, whatever its client does.
+      if (!response.writableFinished && !this.complete) gone.abort();
     });
     response.on('error', () => gone.abort());
     this.gone = gone.signal;
