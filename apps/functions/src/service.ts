@@ -33,6 +33,8 @@ import { streamFunctionCallOutputs } from './rpc/stream-function-call-outputs';
 import { serveWebRequest } from './rpc/serve-web-request';
 import { spawnFunction } from './rpc/spawn-function';
 import { stopApp } from './rpc/stop-app';
+import { streamFunctionCallLogs } from './rpc/stream-function-call-logs';
+import { streamFunctionLogs } from './rpc/stream-function-logs';
 import { streamLogs } from './rpc/stream-logs';
 import { deleteFunction } from './rpc/delete-function';
 import { findFunctions } from './rpc/find-functions';
@@ -83,6 +85,8 @@ export const functions: ServiceModule = defineService(
           getFunctionCall: getFunctionCall(context),
           cancelFunctionCall: cancelFunctionCall(context),
           streamLogs: streamLogs(context),
+          streamFunctionLogs: streamFunctionLogs(context),
+          streamFunctionCallLogs: streamFunctionCallLogs(context),
           attachRunner: attachRunner(context),
           getInputPayload: getInputPayload(context),
           deleteFunction: deleteFunction(context),

@@ -12,6 +12,8 @@ import {
   ListInvocationsRequest,
   Runtime,
   SpawnFunctionRequest,
+  StreamFunctionCallLogsRequest,
+  StreamFunctionLogsRequest,
   StreamLogsRequest,
 } from '@berth/contracts/functions/v1/functions';
 import { drift, newId } from '@berth/database';
@@ -364,6 +366,47 @@ describe('calls', () => {
 });
 
 describe('logs', () => {
+  test('of a function and of a call, from a time on, before one, and the last ones', async () => {
+    const { functionId, appId } = await aFunction();
+    const workspaceId = (owner.principal as { workspaceId: string }).workspaceId;
+    const { callId } = (await spawn(functionId)).functionCall!;
+    const begun = Date.now();
+    for (let n = 0; n < 5; n++) {
+      const line = { workspaceId, appId, functionId, containerId: newId('ta'), callId: n < 2 ? callId : '' };
+      const { subject, headers, data } = encodeLog({
+        ...line,
+        time: new Date(begun + n * 10),
+        stream: 'stdout',
+        text: `line ${n}`,
+      });
+      await bed.bus.jetstream.publish(subject, data, { headers });
+    }
+    const read = async (lines: AsyncIterable<{ line?: { text: string } | undefined }>) => {
+      const texts = [];
+      for await (const { line } of lines) texts.push(line!.text);
+      return texts;
+    };
+    const ofFunction = (change: Partial<StreamFunctionLogsRequest>, caller = owner) =>
+      read(
+        client.streamFunctionLogs(StreamFunctionLogsRequest.fromPartial({ functionId, ...change }), {
+          for: caller,
+        }),
+      );
+    const all = [0, 1, 2, 3, 4].map((n) => `line ${n}`);
+    expect(await ofFunction({})).toEqual(all);
+    expect(await ofFunction({ tail: 2 })).toEqual(all.slice(3));
+    expect(await ofFunction({ since: new Date(begun + 20) })).toEqual(all.slice(2));
+    expect(await ofFunction({ until: new Date(begun + 20) })).toEqual(all.slice(0, 2));
+    await expect(ofFunction({ tail: 10_001 })).rejects.toMatchObject({ kind: 'invalid', field: 'tail' });
+    const ofCall = StreamFunctionCallLogsRequest.fromPartial({ callId });
+    expect(await read(client.streamFunctionCallLogs(ofCall, { for: owner }))).toEqual(all.slice(0, 2));
+    const stranger = await bed.caller();
+    await expect(ofFunction({}, stranger)).rejects.toMatchObject({ kind: 'not_found' });
+    await expect(read(client.streamFunctionCallLogs(ofCall, { for: stranger }))).rejects.toMatchObject({
+      kind: 'not_found',
+    });
+  });
+
   const publish = (
     appId: string,
     functionId: string,

@@ -19,6 +19,7 @@ import type {
   FunctionVersion,
   InvocationResult,
   LogLine,
+  LogRange,
   Node,
   Tree,
   WhoAmI,
@@ -181,11 +182,11 @@ export class Berth {
     /** Log lines, oldest first; with `follow` also those to come, until the signal aborts. */
     logs: (
       appId: string,
-      filter: { function_id?: string; call_id?: string; container_id?: string; follow?: boolean } = {},
+      filter: { function_id?: string; call_id?: string; container_id?: string } & LogRange = {},
       signal?: AbortSignal,
     ): AsyncGenerator<LogLine> =>
       this.http.lines(`/v1/apps/${encodeURIComponent(appId)}/logs`, {
-        query: filter,
+        query: { ...filter },
         ...(signal ? { signal } : {}),
       }),
   };
@@ -236,6 +237,13 @@ export class Berth {
     rollback: (functionId: string, version?: number): Promise<BerthFunction> =>
       this.http.json('POST', `/v1/functions/${encodeURIComponent(functionId)}/rollback`, {
         body: version === undefined ? {} : { version },
+      }),
+
+    /** As apps.logs, of one function. */
+    logs: (functionId: string, range: LogRange = {}, signal?: AbortSignal): AsyncGenerator<LogLine> =>
+      this.http.lines(`/v1/functions/${encodeURIComponent(functionId)}/logs`, {
+        query: { ...range },
+        ...(signal ? { signal } : {}),
       }),
 
     /** Creates the function, or gives it a new version. */
@@ -297,6 +305,13 @@ export class Berth {
     /** What a generator function yields, after an index; with `follow` until the input has ended, however it ends. */
     items: <T = unknown>(callId: string, options: ItemsOptions = {}): AsyncGenerator<FunctionItem<T>> =>
       readItems<T>(this.http, callId, options),
+
+    /** As apps.logs, of one call. */
+    logs: (callId: string, range: LogRange = {}, signal?: AbortSignal): AsyncGenerator<LogLine> =>
+      this.http.lines(`/v1/function-calls/${encodeURIComponent(callId)}/logs`, {
+        query: { ...range },
+        ...(signal ? { signal } : {}),
+      }),
 
     cancel: (callId: string): Promise<FunctionCall> =>
       this.http.json('POST', `/v1/function-calls/${encodeURIComponent(callId)}/cancel`),

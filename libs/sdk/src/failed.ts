@@ -1,4 +1,4 @@
-import type { FunctionOutput, InvocationError, InvocationResult } from './types';
+import type { FunctionOutput, InvocationError, InvocationResult, Webhook } from './types';
 
 /** User code failed, or was stopped; `error.type` and `error.traceback` say how. */
 export class FunctionFailed extends Error {
@@ -18,4 +18,6 @@ export interface Arguments {
   kwargs?: Record<string, unknown>;
   /** Of a function that is a class: what is called of it; may be left out where it has one method only. */
   method?: string;
+  /** Is told when the call has ended. */
+  webhook?: Webhook;
 }

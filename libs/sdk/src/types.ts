@@ -97,6 +97,8 @@ export interface BerthFunction {
   created_at: string;
   /** Set: it takes no more calls, and those that it had can still be read. */
   deleted_at: string | null;
+  /** When its schedule calls it next. */
+  next_run_at: string | null;
 }
 
 export interface FunctionVersion {
@@ -192,6 +194,23 @@ export interface FunctionOutput<R = unknown> {
 
 /** As they are recorded, or by index. */
 export type OutputOrder = 'recorded' | 'index';
+
+/** Which log lines. Times are RFC 3339. */
+export interface LogRange {
+  /** Go on with those to come. */
+  follow?: boolean;
+  since?: string;
+  until?: string;
+  /** Of those that are there only the last so many. */
+  tail?: number;
+}
+
+/** Who is told of a call's end: by a POST, signed as Standard Webhooks lays down. */
+export interface Webhook {
+  url: string;
+  /** `whsec_` and base64, or 16 to 256 characters; without one nothing is signed. */
+  secret?: string;
+}
 
 export interface LogLine {
   time: string;

@@ -6,7 +6,8 @@ import { readArguments } from './arguments';
 import { addCallCommands } from './call-commands';
 import { completionScript } from './completion';
 import { deployWhat, showUpload } from './deploy-app';
-import { findApp, findFunction } from './find';
+import { findFunction } from './find';
+import { addLogCommands } from './log-commands';
 import { addFunctionCommands } from './function-commands';
 import { addImageCommands } from './image';
 import { ago, errorLines, phaseLines, printTable } from './output';
@@ -85,39 +86,6 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
     );
 
   program
-    .command('logs')
-    .description('print what an app prints')
-    .argument('<app>', 'its name or id')
-    .option('-f, --follow', 'go on with what comes')
-    .option('--function <name>', 'of one function')
-    .option('--call <id>', 'of one call')
-    .option('--container <id>', 'of one container')
-    .addHelpText('after', '\nExample:\n  berth logs seattle-weather --follow')
-    .action(
-      (name: string, options: { follow?: boolean; function?: string; call?: string; container?: string }) =>
-        withBerth(async (berth) => {
-          const app = await findApp(berth, name);
-          const one = options.function && (await findFunction(berth, `${app.name}.${options.function}`));
-          const stop = new AbortController();
-          process.once('SIGINT', () => stop.abort());
-          const filter = {
-            ...(one ? { function_id: one.function_id } : {}),
-            ...(options.call ? { call_id: options.call } : {}),
-            ...(options.container ? { container_id: options.container } : {}),
-            ...(options.follow ? { follow: true } : {}),
-          };
-          try {
-            for await (const line of berth.apps.logs(app.app_id, filter, stop.signal)) {
-              const where = colors.dim(`${line.time} ${line.container_id.slice(-6)}`);
-              console.log(`${where} ${line.stream === 'stderr' ? colors.yellow(line.text) : line.text}`);
-            }
-          } catch (error) {
-            if (!stop.signal.aborted) throw error;
-          }
-        }),
-    );
-
-  program
     .command('ps')
     .description('list containers')
     .option('-a, --all', 'also those that have ended')
@@ -170,6 +138,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
   addAppCommands(program);
   addFunctionCommands(program);
   addCallCommands(program);
+  addLogCommands(program);
 
   addImageCommands(program);
   addSecretCommands(program, withBerth);
