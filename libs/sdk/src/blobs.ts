@@ -45,11 +45,18 @@ async function getBlob(http: Http, blob: string): Promise<Buffer> {
 /** Characters of JSON that are sent in a request itself: the platform takes 16 MiB. */
 const INLINE_LENGTH_MAX = 4 * 1024 * 1024;
 
-/** Arguments as fields of a request, in JSON: as they are, or as a blob where they are too large. */
-export async function argumentFields(http: Http, { args = [], kwargs = {} }: Arguments): Promise<string> {
+/** Arguments as fields of a request, in JSON: as they are, or as a blob where they are too large; and what goes with them. */
+export async function argumentFields(
+  http: Http,
+  { args = [], kwargs = {}, ...others }: Arguments,
+): Promise<string> {
   const text = JSON.stringify({ args, kwargs });
-  if (text.length <= INLINE_LENGTH_MAX) return text.slice(1, -1);
-  return `"blob":"${await putBlob(http, Buffer.from(text))}","format":"json"`;
+  const fields =
+    text.length <= INLINE_LENGTH_MAX
+      ? text.slice(1, -1)
+      : `"blob":"${await putBlob(http, Buffer.from(text))}","format":"json"`;
+  const rest = JSON.stringify(others).slice(1, -1);
+  return rest ? `${fields},${rest}` : fields;
 }
 
 /** The result of a success, wherever it is. */
