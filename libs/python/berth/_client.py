@@ -82,6 +82,9 @@ class Client:
         """A body as it is."""
         return self._body("GET", path, query=query)
 
+    def put_bytes(self, path: str, content: bytes) -> None:
+        self._body("PUT", path, body=content, kind="application/octet-stream")
+
     def post(self, path: str, body: Any = None, key: Optional[str] = None) -> Any:
         """`key`: a repeat with it is the same request; by default one of this call's own."""
         return self._json("POST", path, body={} if body is None else body, key=key)
@@ -137,6 +140,7 @@ class Client:
         path: str,
         query: Optional[Mapping[str, Any]] = None,
         body: Any = None,
+        kind: str = "application/json",
         key: Optional[str] = None,
         deadline: Optional[float] = None,
     ) -> Any:
@@ -146,7 +150,7 @@ class Client:
         payload = None
         if body is not None:
             payload = body if isinstance(body, bytes) else encode(body)
-            headers["content-type"] = "application/json"
+            headers["content-type"] = kind
         if method != "GET":
             # With a key of its own, a change may be sent again when its answer got lost.
             headers["idempotency-key"] = key or str(uuid.uuid4())

@@ -13,7 +13,7 @@ import threading
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from . import _values as values
-from ._client import client, encode, path_of
+from ._client import client, path_of
 from .exceptions import ApiError, InvalidError
 
 _PUT_INPUTS_MAX = 1000
@@ -126,7 +126,7 @@ class _Feeder:
     def _take(self) -> None:
         for index, (args, kwargs) in enumerate(self._requests):
             try:
-                encoded = encode({"index": index, **values.request(args, kwargs, self._pickles)})
+                encoded = b'{"index":%d,%s}' % (index, values.fields(args, kwargs, self._pickles))
             except (TypeError, ValueError, RecursionError) as error:
                 raise InvalidError("input %d cannot be sent as JSON: %s" % (index, error)) from None
             self._ahead.put(encoded)

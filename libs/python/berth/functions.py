@@ -109,11 +109,11 @@ class _Remote(Generic[P, R]):
             pass
 
     def _post(self, what: str, args: Any, kwargs: Any, pickles: bool) -> Any:
-        from ._client import client, encode, path_of
-        from ._values import request
+        from ._client import client, path_of
+        from ._values import fields
 
         try:
-            body = encode(request(args, kwargs, pickles))
+            body = b"{" + fields(args, kwargs, pickles) + b"}"
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidError("the arguments cannot be sent as JSON: %s" % error) from None
         return client().post(path_of("/v1/functions/%s/" + what, self._function_id()), body)

@@ -118,6 +118,7 @@ except berth.exceptions.InvalidError as error:
     print("pickle=True" in str(error))
 print(berth.Function.from_name("shapes", "grow", pickle=True).remote(box).sides)
 print(len(shapes.grow.remote(shapes.Box((1,) * 1000000, None)).sides))
+print(shapes.grow.remote(shapes.Box((1 << 160_000_000,), None)).sides[0].bit_length())
 for work in (lambda: shapes.grow.remote(lambda: 1), lambda: shapes.unsendable.remote()):
     try:
         work()
@@ -132,6 +133,7 @@ for work in (lambda: shapes.grow.remote(lambda: 1), lambda: shapes.unsendable.re
       'True',
       '(2, 3)',
       '1000000',
+      '160000001', // Larger than a request: a pickle of 20 MB.
       'InvalidError ',
       'RemoteError result_invalid',
       '',
