@@ -65,3 +65,19 @@ test('what arrives when nobody wants it any more is given back, and is for the n
   message.ack();
   await other.close();
 });
+
+test('a queue that was taken away while nobody used it is there again for the next container', async () => {
+  const functionId = newId('fu');
+  const before = queue.openSlot(functionId, 1);
+  await publish(functionId, newId('in'), 1);
+  (await before.pull())!.ack();
+  await before.close();
+  await eventually(async () => (await queued(functionId)) === 0);
+  await bed.bus.manager.consumers.delete('BERTH_INPUTS', `${functionId}-1`);
+
+  const after = queue.openSlot(functionId, 1);
+  const pulled = after.pull();
+  await publish(functionId, newId('in'), 1);
+  (await pulled)!.ack();
+  await after.close();
+});

@@ -125,7 +125,7 @@ export function describeCalls(road: string): void {
     test('ends at its deadline, and its handler hears of it', async () => {
       const caller = await bed.caller();
       const before = seen.aborted;
-      await expect(client.getApp(app('ap-wait'), { for: caller, timeoutMs: 30 })).rejects.toMatchObject({
+      await expect(client.getApp(app('ap-wait'), { for: caller, timeoutMs: 2_000 })).rejects.toMatchObject({
         kind: 'timeout',
       });
       await eventually(() => seen.aborted === before + 1);

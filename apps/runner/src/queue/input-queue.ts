@@ -157,8 +157,10 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
         },
       });
       slots.add(this);
-      // Made while the container is: the first pull then finds it.
-      if (!present.has(this.#name)) ensure(functionId, version).catch(() => undefined);
+      // Made while the container is: the first pull then finds it. Also one that was there before, for the queue of a version
+      // that nobody called any more is taken away, and a rollback brings the version back.
+      present.delete(this.#name);
+      ensure(functionId, version).catch(() => undefined);
     }
 
     pull(): Promise<HeldMessage | undefined> {
@@ -202,7 +204,11 @@ export function openInputQueue(bus: Bus, log: Logger): InputQueue {
 
     #ask(): void {
       clearTimeout(this.#late);
-      this.#late = setTimeout(() => this.askAgain(), LATE_MS).unref();
+      this.#late = setTimeout(() => {
+        // A pull of a consumer that is gone gets no answer at all.
+        present.delete(this.#name);
+        this.askAgain();
+      }, LATE_MS).unref();
       if (present.has(this.#name)) this.#send();
       else void this.#addThenSend();
     }
