@@ -39,6 +39,11 @@ export interface ContainerEngine extends AsyncDisposable {
   /** What the container's processes wrote, oldest first. With `follow` it ends when the container does. */
   logs(id: string, options?: LogOptions): AsyncIterable<LogChunk>;
   stats(id: string): Promise<ContainerStats>;
+  /**
+   * Whether nothing in it can run until somebody lets it: it is paused, or each of its processes is stopped (SIGSTOP, a
+   * debugger). False for what merely waits or computes, and for one that does not run.
+   */
+  isFrozen(id: string): Promise<boolean>;
   /** SIGTERM, then SIGKILL to everything in it after `graceSeconds`; resolves when it has exited. */
   stop(id: string, graceSeconds: number): Promise<void>;
   /** SIGKILL to everything in it; resolves when it has exited. */

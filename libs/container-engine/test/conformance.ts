@@ -587,6 +587,16 @@ export function describeEngine(kind: EngineKind): void {
       await engine.kill(id);
       await expect(engine.stats(id)).rejects.toMatchObject({ kind: 'conflict' });
     });
+
+    test('what is stopped is frozen; what waits or computes is not, nor what has ended', async () => {
+      const waits = await run({ command: ['sleep', '600'] });
+      const computes = await run({ command: ['python3', '-c', 'while True: pass'] });
+      const stops = await run({ command: ['python3', '-c', 'import os; os.kill(os.getpid(), 19)'] });
+      await until(() => engine.isFrozen(stops));
+      expect(await Promise.all([waits, computes].map((id) => engine.isFrozen(id)))).toEqual([false, false]);
+      await engine.kill(stops);
+      expect(await engine.isFrozen(stops)).toBe(false);
+    });
   });
 
   describe('isolation', () => {
@@ -793,6 +803,7 @@ export function describeEngine(kind: EngineKind): void {
         await expect(engine.stop(id, 1)).rejects.toMatchObject(notFound);
         await expect(engine.kill(id)).rejects.toMatchObject(notFound);
         await expect(engine.stats(id)).rejects.toMatchObject(notFound);
+        await expect(engine.isFrozen(id)).rejects.toMatchObject(notFound);
         await expect(engine.exec(id, { command: ['true'] })).rejects.toMatchObject(notFound);
         await expect(collect(engine.logs(id))).rejects.toMatchObject(notFound);
         await engine.remove(id);

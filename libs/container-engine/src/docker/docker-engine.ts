@@ -24,6 +24,7 @@ import {
   type Mount,
   type PullOptions,
 } from '../engine';
+import { areStopped } from '../frozen';
 import { checkExec, completeSpec } from '../validate-spec';
 import { buildImage, findImage, pullImage, removeImage, tagImage } from './docker-images';
 import { createBody, OWNER_LABEL, type DockerHost } from './create-body';
@@ -238,6 +239,24 @@ class DockerEngine implements ContainerEngine {
       };
     } catch (error) {
       throw toEngineError(error, `measure container ${short(id)}`);
+    }
+  }
+
+  async isFrozen(id: string): Promise<boolean> {
+    const container = this.#container(id);
+    try {
+      const { State: state } = await container.inspect();
+      if (state.Paused || !state.Running) return state.Paused;
+      const { Processes: rows } = (await container.top({ ps_args: '-eo pid,stat' })) as {
+        Processes: [string, string][];
+      };
+      // The init process is Docker's and only waits; what has ended needs no processor.
+      const states = rows.filter(([pid]) => Number(pid) !== state.Pid).map(([, stat]) => stat);
+      return areStopped(states);
+    } catch (error) {
+      // 409: it ended between the two questions.
+      if ((error as { statusCode?: number }).statusCode === 409) return false;
+      throw toEngineError(error, `look at container ${short(id)}`);
     }
   }
 

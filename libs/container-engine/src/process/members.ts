@@ -55,7 +55,12 @@ export function usageOf(pids: readonly number[]): { cpuNanos: bigint; memoryByte
   };
 }
 
+/** The kernel's letter for what each of these processes does: `R`, `S`, `T`, … Of those that have ended there is none. */
+export const statesOf = (pids: readonly number[]): string[] =>
+  pids.map((pid) => readStat(pid)?.state).filter((state) => state !== undefined);
+
 interface Stat {
+  state: string;
   startTime: string;
   cpuTicks: bigint;
   residentPages: number;
@@ -70,6 +75,7 @@ function readStat(pid: number): Stat | undefined {
     if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
     const ticks = fields.slice(11, 15).reduce((sum, field) => sum + BigInt(field), 0n);
     return {
+      state: fields[0]!,
       startTime: fields[19]!,
       cpuTicks: ticks,
       residentPages: Number(fields[21]),

@@ -27,8 +27,9 @@ import {
   type Mount,
 } from '../engine';
 import { exitCodeOf, signalOf } from '../exit-code';
+import { areStopped } from '../frozen';
 import { checkExec, completeSpec, type CompleteSpec } from '../validate-spec';
-import { CONTAINER_MARK, killAll, markedPids, signal, startTimeOf, usageOf } from './members';
+import { CONTAINER_MARK, killAll, markedPids, signal, startTimeOf, statesOf, usageOf } from './members';
 import { OutputFiles } from './output-files';
 import { processExec } from './process-exec';
 import { heedsSignals, supervise } from './supervise';
@@ -242,6 +243,13 @@ class ProcessEngine implements ContainerEngine {
       throw new EngineError('unsupported', 'The process engine can measure only on Linux.');
     }
     return { ...usageOf(markedPids(CONTAINER_MARK, id)), memoryLimitBytes: spec.memoryBytes ?? 0 };
+  }
+
+  async isFrozen(id: string): Promise<boolean> {
+    const { state, pid } = this.#entry(id);
+    if (state !== 'running') return false;
+    // The supervisor only waits.
+    return areStopped(statesOf(markedPids(CONTAINER_MARK, id).filter((each) => each !== pid)));
   }
 
   async stop(id: string, graceSeconds: number): Promise<void> {
