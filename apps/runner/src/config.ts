@@ -25,6 +25,8 @@ export interface Config {
   memoryMib: number | undefined;
   /** Models of cards that are not there and stand in for ones that are. */
   simulatedGpus: string[];
+  /** How long nothing in a container that has inputs can run before it is replaced. */
+  frozenSeconds: number;
   builds: {
     /** A file with the certificates that downloads are checked against. */
     certificatesFile: string | undefined;
@@ -59,6 +61,7 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
       BERTH_NODE_NAME: z.string().min(1).max(255).default(hostname()),
       BERTH_NODE_CPUS: z.coerce.number('must be a number of cores').min(0.1).max(4096).optional(),
       BERTH_NODE_MEMORY_MIB: z.coerce.number('must be a number of MiB').int().min(64).optional(),
+      BERTH_FROZEN_SECONDS: z.coerce.number('must be a number of seconds').min(1).default(15),
       BERTH_BUILD_CA_FILE: z.string().optional(),
       NODE_EXTRA_CA_CERTS: z.string().optional(),
       BERTH_BUILD_PIP_INDEX_URL: openUrl,
@@ -94,6 +97,7 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
     cpus: values.BERTH_NODE_CPUS,
     memoryMib: values.BERTH_NODE_MEMORY_MIB,
     simulatedGpus: values.BERTH_SIMULATED_GPUS,
+    frozenSeconds: values.BERTH_FROZEN_SECONDS,
     builds: {
       // What this process itself needs to reach anything, builds need, too.
       certificatesFile: values.BERTH_BUILD_CA_FILE || values.NODE_EXTRA_CA_CERTS || undefined,

@@ -159,6 +159,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
         gateways,
         functions,
         nodeId: () => node.nodeId,
+        frozenSeconds: config.frozenSeconds,
         log,
       },
       node,

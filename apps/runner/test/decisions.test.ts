@@ -50,6 +50,7 @@ describe('what an input ends as', () => {
     ['a forged frame', { exit, killed: 'protocol' }, undefined, 'container_exited'],
     ['a neighbour that overran', { exit, killed: 'overran' }, undefined, undefined],
     ['the runner, which stops', { exit, killed: 'leaving' }, undefined, undefined],
+    ['a freeze', { exit, killed: 'frozen' }, undefined, undefined],
     ['a list without it', { exit, killed: 'unwanted' }, undefined, undefined],
   ] as const)('lost by %s', (_, ending, asked, type) => {
     const outcome = outcomeLost(ending, { asked, attempt: 1, inCompany: false }, limits);
@@ -60,12 +61,25 @@ describe('what an input ends as', () => {
     ['alone, it answers for the end', 1, false, 'container_exited'],
     ['in company, it goes free', 1, true, undefined],
     ['in company again, too', 2, true, undefined],
-    ['in company each time, it answers', 3, true, 'container_exited'],
+    ['in company where it was to run alone, too', 3, true, undefined],
+    ['in company each time, it answers', 10, true, 'container_exited'],
   ])('lost with a container that died: %s', (_, attempt, inCompany, type) => {
     const ending = { exit: { exitCode: 3, outOfMemory: false }, killed: undefined };
     const outcome = outcomeLost(ending, { asked: undefined, attempt, inCompany }, limits);
     expect(outcome?.kind === 'failure' ? outcome.error.type : outcome).toBe(type);
   });
+});
+
+test('what freezes its container for the third time, alone, answers for it', () => {
+  const frozen = {
+    exit: { exitCode: 137, signal: 'SIGKILL', outOfMemory: false },
+    killed: 'frozen',
+  } as const;
+  const lost = (attempt: number, inCompany: boolean) =>
+    outcomeLost(frozen, { asked: undefined, attempt, inCompany }, limits);
+  expect(lost(2, false)).toBeUndefined();
+  expect(lost(3, true)).toBeUndefined();
+  expect(lost(3, false)).toMatchObject({ error: { type: 'container_exited' } });
 });
 
 test.each([

@@ -140,6 +140,7 @@ beforeEach(async () => {
       api: {} as never,
       functions: undefined as never,
       nodeId: () => 'no-1',
+      frozenSeconds: 15,
       gateways: {} as never,
       log,
     },

@@ -9,14 +9,22 @@
 import type { InputOutcome } from '@berth/worker-protocol';
 import { outcomeCancelled } from '../domain/ending';
 import type { SlotQueue } from '../queue/input-queue';
-import { giveBack, runInput, takeInput, tellOutcome, type SlotContext, type TakenInput } from './slot';
+import {
+  giveBack,
+  isSuspect,
+  runInput,
+  takeInput,
+  tellOutcome,
+  type SlotContext,
+  type TakenInput,
+} from './slot';
 
 /** What travels to a worker in one frame. Bytes. */
 const BATCH_BYTES_MAX = 24 * 1024 * 1024;
 
 /** Gathers inputs and runs them, batch after batch, until no more are wanted. */
 export async function runBatchSlot(context: SlotContext, queue: SlotQueue): Promise<void> {
-  const { line, pulling, spec } = context;
+  const { company, line, pulling, spec } = context;
   const { maxBatchSize, waitMs } = spec.batching!;
   while (!pulling.aborted) {
     if (!line.hasRoom) await line.room(pulling);
@@ -29,7 +37,11 @@ export async function runBatchSlot(context: SlotContext, queue: SlotQueue): Prom
       taking.push(...rest.map((message) => takeInput(context, message).then((taken) => waiting.add(taken))));
     }
     const taken = (await Promise.all(taking)).filter((each) => each !== undefined);
-    for (const batch of cutBatches(taken)) await runBatch(context, waiting, batch);
+    for (const batch of cutBatches(taken)) {
+      const leave = await company.enter(batch.some(isSuspect), pulling);
+      await runBatch(context, waiting, batch);
+      leave();
+    }
   }
 }
 

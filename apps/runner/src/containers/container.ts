@@ -40,9 +40,11 @@ import {
   errorOfContainer,
   errorOfEngine,
   errorOfExit,
+  errorOfFullDisk,
   errorOfImage,
   errorOfStartup,
   errorOfImageBuild,
+  isDiskFull,
   type Exit,
   type KillCause,
 } from '../domain/ending';
@@ -58,6 +60,8 @@ import type { ContainerVolumes, Volumes } from '../volumes/volumes';
 import { runBatchSlot } from './batch';
 import { ImageBuildFailed, type HeldImage, type NodeImages } from '../images/node-images';
 import type { Gateways } from '../web/gateways';
+import { Company } from './company';
+import { watchFrozen } from './frozen';
 import { LogPipe } from './log-pipe';
 import type { Reporter } from './reporter';
 import { API_SOCKET_NAME, SOCKET_NAME, WEB_SOCKET_NAME, type RunFolders } from './run-folders';
@@ -84,6 +88,8 @@ export interface ContainerTools {
   gateways: Gateways;
   functions: Pick<ClientOf<typeof FunctionsServiceService>, 'getInputPayload'>;
   nodeId(): string;
+  /** How long nothing in a container can run before it is replaced. */
+  frozenSeconds: number;
   log: Logger;
 }
 
@@ -123,8 +129,11 @@ const WEB_KINDS: Partial<Record<WebKind, string>> = {
 
 /** It never became ready, for a reason that its inputs are told. */
 class StartFailed extends Error {
-  constructor(readonly error: InvocationError) {
-    super(error.message);
+  constructor(
+    readonly error: InvocationError,
+    cause?: unknown,
+  ) {
+    super(error.message, { cause });
   }
 }
 
@@ -316,6 +325,7 @@ export class Container {
       web: this.#sessions && { gateways: tools.gateways, sessions: this.#sessions, log: this.#log },
       log: this.#log,
       running: this.#running,
+      company: new Company(),
       exitCalled: false,
       pulling: this.#pulling.signal,
       ended: this.#exited.promise,
@@ -328,7 +338,16 @@ export class Container {
     coldStartSeconds.observe((readyAt.getTime() - this.beganAt.getTime()) / 1000);
     this.#followOutput(id);
 
+    const stopLooking = watchFrozen(engine, id, {
+      seconds: tools.frozenSeconds,
+      isBusy: () => this.#running.size > 0,
+      onFrozen: () => {
+        this.#log.warn('a container was frozen for too long: it is replaced');
+        this.kill('frozen');
+      },
+    });
     const hadInputs = await this.#untilOver(worker, working, exit);
+    stopLooking();
     const known = await this.#exitSoon(exit);
     const ended = known ?? KILLED;
     // Its last words are in the socket still.
@@ -385,7 +404,7 @@ export class Container {
     } catch (error) {
       this.#log.error({ err: error, source: this.spec.source }, 'a source tree could not be fetched');
       const message = `The function's source could not be fetched: ${(error as Error).message}`;
-      throw new StartFailed({ type: 'infrastructure', message, traceback: undefined });
+      throw new StartFailed({ type: 'infrastructure', message, traceback: undefined }, error);
     }
   }
 
@@ -421,11 +440,14 @@ export class Container {
         { err: error, volumes: this.spec.volumes },
         'the volumes of a container could not be had',
       );
-      throw new StartFailed({
-        type: isUsers ? 'init_failed' : 'infrastructure',
-        message: `The function's volumes could not be had: ${(error as Error).message}`,
-        traceback: undefined,
-      });
+      throw new StartFailed(
+        {
+          type: isUsers ? 'init_failed' : 'infrastructure',
+          message: `The function's volumes could not be had: ${(error as Error).message}`,
+          traceback: undefined,
+        },
+        error,
+      );
     }
   }
 
@@ -635,6 +657,10 @@ export class Container {
   }
 
   #finalOfFailure(error: unknown): Final {
+    if (!this.#killed && isDiskFull(error)) {
+      this.#log.error({ err: error }, 'a container could not be started: the disk is full');
+      return { state: ContainerState.CONTAINER_STATE_FAILED, error: errorOfFullDisk() };
+    }
     if (error instanceof StartFailed && (!this.#killed || this.#killed === 'protocol'))
       return { state: ContainerState.CONTAINER_STATE_FAILED, error: error.error };
     if (error instanceof Overtaken || this.#killed) return { state: ContainerState.CONTAINER_STATE_STOPPED };

@@ -16,6 +16,7 @@ import type { InputOutcome, WorkerConnection, WorkerItem } from '@berth/worker-p
 import {
   outcomeLost,
   outcomeSaid,
+  SUSPECT_FROM_ATTEMPT,
   type AskedEnd,
   type Exit,
   type KillCause,
@@ -25,6 +26,7 @@ import { Backoff } from '../files/backoff';
 import type { Line } from '../line/line';
 import { inputsCounter } from '../metrics';
 import type { HeldMessage, SlotQueue } from '../queue/input-queue';
+import type { Company } from './company';
 import { serveWeb, WEB_FORMAT, type WebContext } from '../web/serve-web';
 
 import { ItemStream } from './item-stream';
@@ -47,6 +49,8 @@ export interface SlotContext {
   log: Logger;
   /** What runs in the container now, by input. */
   running: Map<string, RunningInput>;
+  /** Who runs beside whom. */
+  company: Company;
   /** An input said that it ends the process: the others are not to blame for what follows. */
   exitCalled: boolean;
   /** Aborted when no more inputs are to be begun; closes the slots' queues. */
@@ -75,7 +79,7 @@ export interface TakenInput {
 
 /** Takes inputs and runs them, one after the other, until no more are wanted. */
 export async function runSlot(context: SlotContext, queue: SlotQueue): Promise<void> {
-  const { line, pulling, worker } = context;
+  const { company, line, pulling, worker } = context;
   while (!pulling.aborted) {
     if (!line.hasRoom) await line.room(pulling);
     const message = await queue.pull();
@@ -84,6 +88,12 @@ export async function runSlot(context: SlotContext, queue: SlotQueue): Promise<v
     if (!taken) continue;
     const { input } = taken;
     const { web } = context;
+    const leave = await company.enter(isSuspect(taken), pulling);
+    if (pulling.aborted) {
+      leave();
+      giveBack(message);
+      break;
+    }
     await runInput(context, taken, (onItem, ending) => {
       const send = (payload: Uint8Array) =>
         isTracing()
@@ -93,6 +103,7 @@ export async function runSlot(context: SlotContext, queue: SlotQueue): Promise<v
         ? serveWeb(web, input, send, () => worker.cancel(input.inputId), ending)
         : send(input.payload);
     });
+    leave();
   }
 }
 
@@ -119,6 +130,10 @@ export async function takeInput(context: SlotContext, message: HeldMessage): Pro
   }
   return { message, input: { ...input, attempt, payload } };
 }
+
+/** Whether it was there when several containers were lost: the queue gives it out again, and not for the first time. */
+export const isSuspect = ({ message, input }: TakenInput): boolean =>
+  message.redelivered && input.attempt >= SUSPECT_FROM_ATTEMPT;
 
 export function giveBack(message: HeldMessage): void {
   message.giveBack();

@@ -12,9 +12,9 @@ export interface Exit {
 /**
  * Why a runner killed a container.
  * overran: an input did not end when it was told to. unwanted: it is on no list any more. leaving: the runner stops.
- * protocol: what came out of it was not the worker's language.
+ * protocol: what came out of it was not the worker's language. frozen: nothing in it could run any more.
  */
-export type KillCause = 'overran' | 'unwanted' | 'leaving' | 'protocol';
+export type KillCause = 'overran' | 'unwanted' | 'leaving' | 'protocol' | 'frozen';
 
 /** Why the runner asked for the end of an input: or the error that it is to end with. */
 export type AskedEnd = 'timeout' | 'cancelled' | InvocationError;
@@ -52,10 +52,13 @@ export function outcomeSaid(
 }
 
 /**
- * From this attempt on an input answers for its container's end also where others ran beside it. Who of them brought
- * it down nobody can say: so one that only met the guilty one goes free, and the guilty one is found out.
+ * From this attempt on an input that the queue gives out again runs alone. Who of several brought their container down
+ * nobody can say: so the guilty one is found out, and those that only met it go free.
  */
-const ATTEMPTS_IN_COMPANY_MAX = 3;
+export const SUSPECT_FROM_ATTEMPT = 3;
+
+/** From this attempt on it answers also in company: it could not be had alone, for others run on and on. */
+const ATTEMPTS_IN_COMPANY_MAX = 10;
 
 /**
  * The outcome of an input whose worker went away with it; undefined where it goes back to the queue and runs elsewhere:
@@ -67,7 +70,9 @@ export function outcomeLost(
   limits: Limits,
 ): Outcome | undefined {
   if (asked) return outcomeAsked(asked, limits);
-  if (ending.killed && ending.killed !== 'protocol') return undefined;
+  if (ending.killed && ending.killed !== 'protocol' && ending.killed !== 'frozen') return undefined;
+  // Who froze it was mostly outside: what an input did itself, it does again.
+  if (ending.killed === 'frozen' && attempt < SUSPECT_FROM_ATTEMPT) return undefined;
   if (inCompany && attempt < ATTEMPTS_IN_COMPANY_MAX) return undefined;
   return { kind: 'failure', error: errorOfExit(ending.exit, ending.killed, limits) };
 }
@@ -126,6 +131,12 @@ export function errorOfExit(
       'The container was ended: something in it wrote to the socket of its worker, which user code must leave alone.',
     );
   }
+  if (killed === 'frozen') {
+    return error(
+      'container_exited',
+      'The container was ended: all of its processes were stopped, and nobody let them go on.',
+    );
+  }
   if (outOfMemory) {
     return error(
       'out_of_memory',
@@ -157,7 +168,7 @@ export function errorOfContainer(
     limits,
   }: { killed: KillCause | undefined; drained: boolean; hadInputs: boolean; limits: Limits },
 ): InvocationError | undefined {
-  if (killed && killed !== 'protocol') return undefined;
+  if (killed && killed !== 'protocol' && killed !== 'frozen') return undefined;
   if (!killed && drained) return undefined;
   if (!killed && exit.exitCode === 0 && !hadInputs) return undefined;
   return errorOfExit(exit, killed, limits);
@@ -199,5 +210,21 @@ export const errorOfImageBuild = (
 ): InvocationError => ({
   type: type === 'infrastructure' ? type : 'image_failed',
   message: `The image ${imageId} could not be made on this node: ${message}`,
+  traceback: undefined,
+});
+
+/** Whether it failed, or what it was caused by did, for the disk has no room. */
+export function isDiskFull(error: unknown): boolean {
+  for (let each = error; each instanceof Error; each = each.cause) {
+    if (['ENOSPC', 'EDQUOT'].includes((each as NodeJS.ErrnoException).code ?? '')) return true;
+  }
+  return false;
+}
+
+/** Why a container could not be made on such a disk. Waiting may help. */
+export const errorOfFullDisk = (): InvocationError => ({
+  type: 'infrastructure',
+  message:
+    'The container could not be started: the disk of its node is full. Its operator has to make room there.',
   traceback: undefined,
 });
