@@ -12,6 +12,8 @@ export interface Config {
   schedulerAddress: string;
   /** How long the client of an ephemeral app may be silent before the app is stopped. */
   ephemeralSilenceSeconds: number;
+  /** Of one workspace, at a time. */
+  shellsMax: number;
   web: WebAddress;
   /** Networks that webhooks may reach though they are not of the internet. */
   webhookNetworks: BlockList;
@@ -23,6 +25,7 @@ export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
       BERTH_FUNCTIONS_POSTGRES_URL: z.url('must be postgres://user:password@host:port/database'),
       BERTH_NATS_URL: z.url('must be nats://user:password@host:port'),
       BERTH_EPHEMERAL_SILENCE_SECONDS: numberVariable(60, 1, 86_400),
+      BERTH_SHELLS_MAX: numberVariable(10, 1, 10_000),
       BERTH_PUBLIC_URL: z
         .url({ protocol: /^https?$/, error: 'must be http://host:port or https://host' })
         .optional(),
@@ -48,6 +51,7 @@ export function readFunctionsConfig(env: NodeJS.ProcessEnv): Config {
     syncAddress: addressOf('sync', env),
     schedulerAddress: addressOf('scheduler', env),
     ephemeralSilenceSeconds: values.BERTH_EPHEMERAL_SILENCE_SECONDS,
+    shellsMax: values.BERTH_SHELLS_MAX,
     web: {
       publicUrl: new URL(values.BERTH_PUBLIC_URL ?? `http://${values.BERTH_HOST}:${values.BERTH_HTTP_PORT}`)
         .origin,

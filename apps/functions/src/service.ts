@@ -1,5 +1,6 @@
 import { FunctionsServiceService } from '@berth/contracts/functions/v1/functions';
 import { ImagesServiceService } from '@berth/contracts/functions/v1/images';
+import { ShellFunctionsServiceService } from '@berth/contracts/functions/v1/shell';
 import { WebFunctionsServiceService } from '@berth/contracts/functions/v1/web';
 import type { Consumption } from '@berth/events';
 import { defineService, implement, type ServiceModule } from '@berth/service-kit';
@@ -9,6 +10,7 @@ import { consumeContainerEvents } from './loops/container-events';
 import { hearOfShortRoom } from './loops/short-room';
 import { Repair } from './loops/repair';
 import { SilentApps } from './loops/silent-apps';
+import { SilentShells } from './loops/silent-shells';
 import { bindFunction } from './rpc/bind-function';
 import { attachRunner } from './rpc/attach-runner';
 import { cancelFunctionCall } from './rpc/cancel-function-call';
@@ -24,6 +26,7 @@ import { listApps } from './rpc/list-apps';
 import { listFunctions } from './rpc/list-functions';
 import { listInvocations } from './rpc/list-invocations';
 import { mapFunction } from './rpc/map-function';
+import { openShell } from './rpc/open-shell';
 import { openFunctionCall } from './rpc/open-function-call';
 import { putFunctionCallInputs } from './rpc/put-function-call-inputs';
 import { closeFunctionCall } from './rpc/close-function-call';
@@ -65,6 +68,7 @@ export const functions: ServiceModule = defineService(
     const repair = new Repair(context);
     const silentApps = new SilentApps(context);
     const images = new Images(context);
+    const silentShells = new SilentShells(context);
     let containerEvents: Consumption | undefined;
     let stopHearing = () => {};
     return {
@@ -116,6 +120,7 @@ export const functions: ServiceModule = defineService(
           finishImageBuild: finishImageBuild(context),
           getImageBuild: getImageBuild(context),
         }),
+        implement(ShellFunctionsServiceService, { openShell: openShell(context) }),
         implement(WebFunctionsServiceService, {
           findWebFunction: findWebFunction(context),
           serveWebRequest: serveWebRequest(context),
@@ -133,6 +138,7 @@ export const functions: ServiceModule = defineService(
         webhooks.start();
         silentApps.start();
         images.start();
+        silentShells.start();
         stopHearing = hearOfShortRoom(context);
         containerEvents = await consumeContainerEvents(context);
       },
@@ -144,7 +150,7 @@ export const functions: ServiceModule = defineService(
       async [Symbol.asyncDispose]() {
         stopHearing();
         await containerEvents?.stop();
-        const loops = [autoscaler, repair, retries, schedules, webhooks, silentApps, images];
+        const loops = [autoscaler, repair, retries, schedules, webhooks, silentApps, images, silentShells];
         await Promise.all(loops.map((loop) => loop.stop()));
         await context[Symbol.asyncDispose]();
       },

@@ -12,6 +12,8 @@ export interface Config {
   peers: ReadonlyMap<string, string>;
   bodyBytesMax: number;
   web: WebConfig;
+  /** A shell in which nothing is said for so long is ended. */
+  shellIdleSeconds: number;
 }
 
 /** Of web endpoints. */
@@ -48,6 +50,7 @@ export function readGatewayConfig(env: NodeJS.ProcessEnv, peers: Iterable<string
       // It is streamed, never held.
       BERTH_WEB_BODY_BYTES_MAX: numberVariable(4 * GIB, 1024, Number.MAX_SAFE_INTEGER),
       BERTH_WEB_HELD_MAX: numberVariable(1000, 1, 100_000),
+      BERTH_SHELL_IDLE_SECONDS: numberVariable(1800, 1, 86_400),
       BERTH_WEB_RATE_MAX: numberVariable(1000, 1, 1_000_000),
     }),
     env,
@@ -59,6 +62,7 @@ export function readGatewayConfig(env: NodeJS.ProcessEnv, peers: Iterable<string
     natsUrl: values.BERTH_NATS_URL,
     peers: new Map([...peers].map((name) => [name, addressOf(name, env)])),
     bodyBytesMax: values.BERTH_BODY_BYTES_MAX,
+    shellIdleSeconds: values.BERTH_SHELL_IDLE_SECONDS,
     web: {
       address: addressOf('gateway', env),
       publicUrl: values.BERTH_PUBLIC_URL ? new URL(values.BERTH_PUBLIC_URL) : undefined,

@@ -11,6 +11,8 @@ import { proxyServices } from './grpc-door/proxy';
 import { openHttpDoor, type HttpDoor } from './http-door';
 import { openPeers, type Peers } from './peers/peers';
 import { publicMethods } from './public-methods';
+import { HeldShells } from './shell/held-shell';
+import { ShellDoor } from './shell/shell-door';
 import { webBounds } from './web/bounds';
 import { openGate } from './web/gate';
 import { WebSessions } from './web/session';
@@ -21,6 +23,8 @@ export interface Context extends AsyncDisposable {
   peers: Peers;
   /** Web requests that are held. */
   webSessions: WebSessions;
+  /** Shells that are held. */
+  shells: HeldShells;
   /** Opens the public doors. */
   open(): Promise<{ http: HttpDoor; grpc: GrpcDoor }>;
   /** Closes them: health first, then no new requests, then what still runs is told to come back. */
@@ -49,6 +53,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   const gate = openGate(config.peers.get('identity')!, tokens, log);
   const bus = await hearRevocations(config.natsUrl, [sessions, gate.cache], containerTokens, log);
   const webSessions = new WebSessions();
+  const shells = new HeldShells();
 
   let http: HttpDoor | undefined;
   let grpc: GrpcDoor | undefined;
@@ -61,6 +66,7 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
     version,
     peers,
     webSessions,
+    shells,
     async open() {
       const { host, httpPort, grpcPort, bodyBytesMax } = config;
       const waiting = new Set<AbortController>();
@@ -78,8 +84,12 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
           log,
         },
       );
+      const shell = new ShellDoor(
+        { address: config.web.address, idleSeconds: config.shellIdleSeconds },
+        { peers, sessions, shells, log },
+      );
       http = await openHttpDoor(
-        { host, port: httpPort, bodyBytesMax, version, methods, web },
+        { host, port: httpPort, bodyBytesMax, version, methods, web, shell },
         { peers, sessions, log, waiting },
       );
       grpc = await openGrpcDoor(host, grpcPort, proxyServices(methods, { peers, sessions, log }));

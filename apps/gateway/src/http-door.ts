@@ -14,6 +14,7 @@ import { HttpProblem, statusOf } from './problem';
 import type { PublicMethod } from './public-methods';
 import { readAway } from './read-away';
 import { addRestRoutes, type RestContext } from './routes/rest-routes';
+import type { ShellDoor } from './shell/shell-door';
 import type { WebDoor } from './web/web-door';
 import { unknownRoute, verbsOf, type Offer } from './routes/unknown-route';
 
@@ -42,6 +43,8 @@ export interface HttpDoorOptions {
   methods: readonly PublicMethod[];
   /** Serves what is for a web endpoint. */
   web: WebDoor;
+  /** Serves shells. */
+  shell: ShellDoor;
 }
 
 /** Longer than any body should take to arrive; an answer may take as long as it needs. */
@@ -62,7 +65,7 @@ export async function openHttpDoor(options: HttpDoorOptions, context: RestContex
     bodyLimit: options.bodyBytesMax,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    serverFactory: (handler) => serverFor(handler, options.web),
+    serverFactory: (handler) => serverFor(handler, options.web, options.shell),
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     genReqId: (raw) => requestIdOf(headerOf(raw.headers['x-request-id'])),
     frameworkErrors: (error, request, reply) => sendProblem(error, request, reply as FastifyReply, log),
@@ -117,13 +120,16 @@ export async function openHttpDoor(options: HttpDoorOptions, context: RestContex
     sayStopping() {
       stopping = true;
       options.web.stop();
+      options.shell.stop();
     },
     async stop(graceMs) {
       stopping = true;
       options.web.stop();
+      options.shell.stop();
       const closed = app.close();
       const cut = setTimeout(() => {
         options.web.cut();
+        options.shell.cut();
         for (const abort of context.waiting) {
           abort.abort(
             new BerthError(
@@ -142,14 +148,15 @@ export async function openHttpDoor(options: HttpDoorOptions, context: RestContex
 }
 
 /** One port for both: what is for a web endpoint never comes near the routes of the contracts. */
-function serverFor(handler: RequestListener, web: WebDoor): Server {
+function serverFor(handler: RequestListener, web: WebDoor, shell: ShellDoor): Server {
   const server = createServer(
     {
       // Of a body that is streamed nobody can say how long it takes; REST's own are bounded below.
       requestTimeout: 0,
       headersTimeout: HEADERS_MS,
       shouldUpgradeCallback: (request) =>
-        request.headers.upgrade?.toLowerCase() === 'websocket' && web.targetOf(request) !== undefined,
+        request.headers.upgrade?.toLowerCase() === 'websocket' &&
+        (web.targetOf(request) !== undefined || shell.isFor(request)),
     },
     (request, response) => {
       const target = web.targetOf(request);
@@ -165,6 +172,7 @@ function serverFor(handler: RequestListener, web: WebDoor): Server {
   server.on('upgrade', (request, socket, head) => {
     const target = web.targetOf(request);
     if (target) web.upgrade(request, socket, head, target);
+    else if (shell.isFor(request)) shell.upgrade(request, socket, head);
     else socket.destroy();
   });
   return server;

@@ -1,8 +1,10 @@
 import { GatewayServiceService } from '@berth/contracts/gateway/v1/gateway';
+import { ShellServiceService } from '@berth/contracts/gateway/v1/shell';
 import { WebServiceService } from '@berth/contracts/gateway/v1/web';
 import { defineService, implement, type RunningService, type ServiceModule } from '@berth/service-kit';
 import { createContext } from './context';
 import { attachSession } from './rpc/attach-session';
+import { attachShell } from './rpc/attach-shell';
 import { getPlatform } from './rpc/get-platform';
 
 /** The gateway with its public doors open. */
@@ -23,6 +25,7 @@ export const gateway: ServiceModule & { start(env: NodeJS.ProcessEnv): Promise<R
         services: [
           implement(GatewayServiceService, { getPlatform: getPlatform(context.peers, context.version) }),
           implement(WebServiceService, { attachSession: attachSession(context.webSessions) }),
+          implement(ShellServiceService, { attachShell: attachShell(context.shells) }),
         ],
         async begin() {
           const { http, grpc } = await context.open();

@@ -14,6 +14,7 @@ import { ago, errorLines, phaseLines, printTable } from './output';
 import { addRunCommand } from './run';
 import { addSecretCommands } from './secret';
 import { addServeCommand } from './serve';
+import { addShellCommand } from './shell';
 import { addVolumeCommands } from './volume';
 import { collect, withBerth } from './with-berth';
 
@@ -57,6 +58,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
 
   addRunCommand(program);
   addServeCommand(program);
+  addShellCommand(program);
 
   program
     .command('invoke')
@@ -97,7 +99,7 @@ export function createProgram(addPlatform: (program: Command) => void): Command 
           containers.map((each) => [
             each.container_id,
             each.function_id,
-            String(each.version),
+            each.version === 0 ? 'shell' : String(each.version),
             each.state,
             each.devices
               .map(({ model, simulated }) => (simulated ? `${model} (simulated)` : model))

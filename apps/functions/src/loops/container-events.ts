@@ -28,7 +28,8 @@ export const consumeContainerEvents = (parts: Parts): Promise<Consumption> =>
 /** May see one event more than once: each step changes nothing the second time, but for a count of failures. */
 async function handleContainer(parts: Parts, container: Container): Promise<void> {
   const { functionId, version } = container;
-  if (!functionId) return; // A workspace's machine.
+  // A workspace's machine, or a shell's container: no pool has it.
+  if (!functionId || version === 0) return;
   const key = { functionId, version };
   switch (container.state) {
     case ContainerState.CONTAINER_STATE_READY:

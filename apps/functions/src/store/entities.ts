@@ -498,3 +498,23 @@ export class WebhookRow {
   @Column({ type: 'text', nullable: true })
   last_error!: string | null;
 }
+
+/** A shell that may have a container. */
+@Entity('shell')
+@Index('shell_workspace', ['workspace_id'])
+@Index('shell_heard', ['heard_at'])
+export class Shell {
+  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'shell_pkey' })
+  id!: string;
+
+  @Column({ type: 'text', collation: 'C' })
+  workspace_id!: string;
+
+  /** Of its container, as the scheduler has it: what takes the wish back names it too. */
+  @Column({ type: 'bytea' })
+  spec!: Buffer;
+
+  /** When whoever holds it was last there. */
+  @Column({ type: 'timestamptz', default: () => 'now()' })
+  heard_at!: Date;
+}

@@ -9,6 +9,7 @@ import { Initial1795593600000 } from '../migrations/20261125T080000-initial';
 import { WebLabel1795605300000 } from '../migrations/20261125T111500-web-label';
 import { Map1795606200000 } from '../migrations/20261125T113000-map';
 import { Blob1795608900000 } from '../migrations/20261125T121500-blob';
+import { Shell1795611000000 } from '../migrations/20261125T125000-shell';
 import {
   App,
   Call,
@@ -20,12 +21,26 @@ import {
   Item,
   Pool,
   ScheduleRow,
+  Shell,
   WebhookRow,
 } from './entities';
 
 export const schema: ServiceSchema = {
   schema: 'berth_functions',
-  entities: [App, Deployment, Func, FunctionVersion, Pool, Call, Input, Item, Image, ScheduleRow, WebhookRow],
+  entities: [
+    App,
+    Deployment,
+    Func,
+    FunctionVersion,
+    Pool,
+    Call,
+    Input,
+    Item,
+    Image,
+    ScheduleRow,
+    WebhookRow,
+    Shell,
+  ],
   migrations: [
     Initial1795593600000,
     Definition1795604400000,
@@ -37,5 +52,6 @@ export const schema: ServiceSchema = {
     Images1795608000000,
     Blob1795608900000,
     Bound1795609800000,
+    Shell1795611000000,
   ],
 };

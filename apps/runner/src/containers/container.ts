@@ -17,6 +17,7 @@ import {
   type Assignment,
   type ContainerSpec,
   type Device,
+  type Shell,
 } from '@berth/contracts/scheduler/v1/scheduler';
 import {
   defaultImage,
@@ -60,6 +61,7 @@ import type { ContainerVolumes, Volumes } from '../volumes/volumes';
 import { runBatchSlot } from './batch';
 import { ImageBuildFailed, type HeldImage, type NodeImages } from '../images/node-images';
 import type { Gateways } from '../web/gateways';
+import { runShell, SHELL_HOST_COMMAND } from '../shell/run-shell';
 import { Company } from './company';
 import { watchFrozen } from './frozen';
 import { LogPipe } from './log-pipe';
@@ -210,12 +212,12 @@ export class Container {
     if (input && (attempt === undefined || input.attempt === attempt)) input.end('cancelled');
   }
 
-  /** Takes no more inputs, and ends when those that run have ended. One that is not ready yet ends at once. */
+  /** Takes no more inputs, and ends when those that run have ended. One that is not ready yet, or has a shell, ends at once. */
   drain(): void {
     if (this.#drained) return;
     this.#drained = true;
     this.#pulling.abort();
-    if (!this.#isReady) this.kill('unwanted');
+    if (!this.#isReady || this.spec.shell) this.kill('unwanted');
   }
 
   /** Ends it now. The first reason counts. */
@@ -258,7 +260,7 @@ export class Container {
     this.#phase('placed', this.assignment.placedAt ?? this.beganAt, this.beganAt);
 
     // Pulling inputs needs its consumer, which can be made meanwhile.
-    const slots = Array.from({ length: spec.slots || 1 }, () =>
+    const slots = Array.from({ length: spec.shell ? 0 : spec.slots || 1 }, () =>
       tools.queue.openSlot(spec.functionId, spec.version),
     );
     this.#pulling.signal.addEventListener('abort', () => slots.forEach((slot) => void slot.close()));
@@ -296,6 +298,12 @@ export class Container {
     diedEarly.catch(() => undefined);
 
     const startup = this.#startup(createdAt);
+    if (spec.shell) {
+      await this.#within(startup.leftMs(), startup.error, this.#starting, diedEarly);
+      this.#phase('start', createdAt);
+      volumes.begin();
+      return this.#runShell(spec.shell, id, secretEnv, exit);
+    }
     const greeted = this.#within(HELLO_MS, noHello, server.accepted, diedEarly);
     const worker = await this.#within(startup.leftMs(), startup.error, greeted, diedEarly);
     const helloAt = this.#phase('start', createdAt);
@@ -363,6 +371,35 @@ export class Container {
       hadInputs,
       limits: this.#limits(),
     });
+  }
+
+  /** Serves its user until there is nothing left to serve: its end is the container's. */
+  async #runShell(
+    shell: Shell,
+    id: string,
+    env: Record<string, string>,
+    exit: Promise<ContainerExit>,
+  ): Promise<InvocationError | undefined> {
+    this.#isReady = true;
+    void this.tools.reporter.report(this.#reportOf({ state: ContainerState.CONTAINER_STATE_READY }));
+    const over = new AbortController();
+    const place = { containerId: this.containerId, id, env: this.#shellEnv(env), cwd: SOURCE_INSIDE };
+    const served = runShell({ ...this.tools, log: this.#log }, shell, place, over.signal);
+    served.catch(() => undefined);
+    // The gateway ends it first; this is for one that is gone without a word.
+    const limit = setTimeout(() => over.abort(), shell.timeout * 1000 + LEAVE_MS);
+    try {
+      const ended = await this.#unlessOvertaken(Promise.race([served.then(() => undefined), exit]));
+      return ended && errorOfExit(ended, this.#killed, this.#limits());
+    } finally {
+      clearTimeout(limit);
+      over.abort();
+    }
+  }
+
+  /** A home that can be written, unless the function says where that is. */
+  #shellEnv(secrets: Record<string, string>): Record<string, string> {
+    return { ...secrets, ...('HOME' in this.spec.env ? { HOME: this.spec.env.HOME! } : {}) };
   }
 
   /** Waits until the worker has left, was lost, or has nothing left to do; whether it went away with inputs. */
@@ -484,7 +521,7 @@ export class Container {
       this.#engineId = await engine.create({
         name: this.containerId,
         image: held.reference,
-        command: workerCommand(runtime),
+        command: this.#command(runtime),
         env: {
           ...this.spec.env,
           ...volumes.env,
@@ -535,11 +572,15 @@ export class Container {
     });
   }
 
+  #command(runtime: Runtime): string[] {
+    return this.spec.shell ? SHELL_HOST_COMMAND : workerCommand(runtime);
+  }
+
   #startFailure(error: unknown, runtime: Runtime): Error {
     if (!(error instanceof EngineError)) return error as Error;
     this.#log.error({ err: error }, 'the engine could not start a container');
     const image = this.spec.image || defaultImage(runtime);
-    const program = workerCommand(runtime)[0]!;
+    const program = this.#command(runtime)[0]!;
     return new StartFailed(errorOfEngine(error, { image, program }));
   }
 
