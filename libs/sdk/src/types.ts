@@ -53,8 +53,16 @@ export interface FunctionDefinition {
   volumes?: Record<string, string>;
   /** Inputs that one container runs at a time. */
   max_concurrent_inputs?: number;
+  /** Set: the handler takes lists, and its inputs come in batches. */
+  batching?: Batching;
   /** Set: it answers HTTP requests at its `web_url`. */
   web?: Web;
+}
+
+/** A container takes up to `max_batch_size` inputs at once, and waits `wait_ms` for those that are missing. */
+export interface Batching {
+  max_batch_size: number;
+  wait_ms?: number;
 }
 
 export interface Web {
@@ -97,6 +105,15 @@ export interface BerthFunction {
   created_at: string;
   /** Set: it takes no more calls, and those that it had can still be read. */
   deleted_at: string | null;
+  retry_delay: Required<RetryDelay>;
+  startup_timeout: number;
+  buffer_containers: number;
+  max_concurrent_inputs: number;
+  batching: Required<Batching> | null;
+  secrets: string[];
+  volumes: Record<string, string>;
+  schedule: { cron: string; timezone: string; period: number | null } | null;
+  web: Required<Web> | null;
   /** When its schedule calls it next. */
   next_run_at: string | null;
 }
