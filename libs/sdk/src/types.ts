@@ -179,7 +179,10 @@ export interface InvocationResult<R = unknown> {
   result_blob: string;
 }
 
-export type FunctionCall<R = unknown> = InvocationResult<R>;
+export interface FunctionCall<R = unknown> extends InvocationResult<R> {
+  /** Whether its webhook was told; null without one. */
+  webhook: WebhookDelivery | null;
+}
 
 /** What a generator function yielded. */
 export interface FunctionItem<T = unknown> {
@@ -227,6 +230,16 @@ export interface Webhook {
   url: string;
   /** `whsec_` and base64, or 16 to 256 characters; without one nothing is signed. */
   secret?: string;
+}
+
+export interface WebhookDelivery {
+  /** Of its URL only this: the rest may be a credential. */
+  host: string;
+  state: 'waiting' | 'pending' | 'delivered' | 'failed';
+  attempts: number;
+  next_attempt_at: string | null;
+  /** Why the last attempt failed. */
+  last_error: string | null;
 }
 
 export interface LogLine {
