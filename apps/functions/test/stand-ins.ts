@@ -116,6 +116,7 @@ export class SchedulerStandIn {
           reason: 'No node has such a card.',
         });
         this.containers.set(container.containerId, container);
+        if (wish.spec!.shell) this.shells.set(container.containerId, wish.owner);
         live.push(container);
       }
       return { containers: live };
@@ -132,7 +133,11 @@ export class SchedulerStandIn {
     }),
   });
 
-  private owns = (owner: string, { functionId, version }: Container) => owner === `${functionId}/${version}`;
+  /** Of shells' containers; any other is its version's. */
+  private readonly shells = new Map<string, string>();
+
+  private owns = (owner: string, { containerId, functionId, version }: Container) =>
+    owner === (this.shells.get(containerId) ?? `${functionId}/${version}`);
 
   wishOf(functionId: string, version = 1): SetWishRequest | undefined {
     return this.wishes.filter(({ owner }) => owner === `${functionId}/${version}`).at(-1);

@@ -12,7 +12,7 @@ let platform: Platform;
 let berth: Berth;
 let shown: BerthFunction;
 beforeAll(async () => {
-  platform = await new Platform({ BERTH_SHELLS_MAX: '3' }).start();
+  platform = await new Platform({ BERTH_SHELLS_MAX: '3', BERTH_SHELL_IDLE_SECONDS: '8' }).start();
   berth = platform.berth();
   await berth.secrets.put('shell-secret', { WORD: 'quiet' });
   await berth.volumes.create('shelf');
@@ -132,18 +132,23 @@ test('a container that dies ends the shell, with the reason', async () => {
   await nothingLeft();
 });
 
-test('a workspace has so many shells at a time, and one that is over its time is ended', async () => {
+test('a workspace has so many shells at a time; one over its time, or in which nothing is said, is ended', async () => {
   const words = ['shell', shown.function_id, '--cmd', 'echo begun; sleep 1000'];
-  const three = [1, 2, 3].map(() => cli([...words, '--timeout', '6']));
-  await eventually(async () => three.every(({ said }) => said.stdout === 'begun\n'));
+  const short = [1, 2].map(() => cli([...words, '--timeout', '5']));
+  const idle = cli(words);
+  await eventually(async () => [...short, idle].every(({ said }) => said.stdout === 'begun\n'));
   const fourth = cli(words);
   expect([await fourth.ended, fourth.said.stderr]).toEqual([
     1,
     expect.stringContaining('has 3 shells already'),
   ]);
-  for (const { ended, said } of three) {
-    expect([await ended, said.stderr]).toEqual([1, expect.stringContaining('longer than its 6 seconds')]);
+  for (const { ended, said } of short) {
+    expect([await ended, said.stderr]).toEqual([1, expect.stringContaining('longer than its 5 seconds')]);
   }
+  expect([await idle.ended, idle.said.stderr]).toEqual([
+    1,
+    expect.stringContaining('nothing was said in it for 8 seconds'),
+  ]);
   await nothingLeft();
 });
 
