@@ -1,6 +1,6 @@
 // npm run bench: what the platform costs, as ratios to what the same hops cost bare in the same run.
 //   npm run bench                      everything
-//   npm run bench -- warm cold         only these: start idle warm load peers map cold
+//   npm run bench -- warm cold         only these: start idle functions warm load peers map cold
 // Prints a table and writes dist/bench.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
@@ -20,8 +20,9 @@ const LOAD_CALLS = 6000;
 const MAP_INPUTS = 10_000;
 const COLD_CALLS = 10;
 const IDLE_SECONDS = 20;
+const IDLE_FUNCTIONS = 1000;
 
-const SECTIONS = ['start', 'idle', 'warm', 'load', 'peers', 'map', 'cold'];
+const SECTIONS = ['start', 'idle', 'functions', 'warm', 'load', 'peers', 'map', 'cold'];
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith('-'));
 const unknown = wanted.filter((word) => !SECTIONS.includes(word));
 if (unknown.length > 0) {
@@ -314,13 +315,20 @@ async function cold(api, appId) {
   report('cold', 'cold call to bare', round(p50_ms / floor, 2), 'x', '<= 1.2');
 }
 
-async function idle(platform) {
+/** What the platform's processes use of one core while nobody asks for anything; percent. */
+async function idleCpu(platform) {
   const before = new Map(platform.processes().map((each) => [each.pid, each.ticks]));
   await new Promise((resolve) => setTimeout(resolve, IDLE_SECONDS * 1000)); // What is measured is this very wait.
   const after = platform.processes();
   const ticks = after.reduce((sum, each) => sum + each.ticks - (before.get(each.pid) ?? each.ticks), 0);
-  const rss = after.reduce((sum, { rssMb }) => sum + rssMb, 0);
-  const pss = after.reduce((sum, { pssMb }) => sum + pssMb, 0);
+  return (100 * ticks) / TICKS_PER_SECOND / IDLE_SECONDS;
+}
+
+async function idle(platform) {
+  const cpu = await idleCpu(platform);
+  const now = platform.processes();
+  const rss = now.reduce((sum, { rssMb }) => sum + rssMb, 0);
+  const pss = now.reduce((sum, { pssMb }) => sum + pssMb, 0);
   report(
     'idle',
     'resident, shared pages counted once',
@@ -330,9 +338,21 @@ async function idle(platform) {
     `sum of RSS ${round(rss, 0)}`,
   );
   const byName = new Map();
-  for (const { name, pssMb } of after) byName.set(name, (byName.get(name) ?? 0) + pssMb);
+  for (const { name, pssMb } of now) byName.set(name, (byName.get(name) ?? 0) + pssMb);
   for (const [name, megabytes] of byName) report('idle', `  of ${name}`, round(megabytes, 0), 'MB');
-  report('idle', 'CPU, of one core', round((100 * ticks) / TICKS_PER_SECOND / IDLE_SECONDS, 2), '%', '< 2');
+  report('idle', 'CPU, of one core', round(cpu, 2), '%', '< 2');
+}
+
+/** Functions that nobody calls: they are rows, and should cost no more. */
+async function functions(api, platform) {
+  const none = await idleCpu(platform);
+  const { app_id } = await api.call('POST', '/v1/apps', { name: 'idle' });
+  for (let made = 0; made < IDLE_FUNCTIONS; made++) await api.makeFunction(app_id, `idle-${made}`);
+  const many = await idleCpu(platform);
+  const { data: containers } = await api.call('GET', `/v1/containers?app_id=${app_id}`);
+  report('functions', 'CPU of one core with none', round(none, 2), '%');
+  report('functions', `CPU of one core with ${IDLE_FUNCTIONS} idle`, round(many, 2), '%', '', 'as with none');
+  report('functions', `containers of ${IDLE_FUNCTIONS} idle`, containers.length, '', '0');
 }
 
 const platform = await createPlatform();
@@ -345,6 +365,7 @@ try {
   const api = createApi(platform.credentials());
   const { app_id } = await api.call('POST', '/v1/apps', { name: 'bench' });
   if (wants('idle')) await idle(platform);
+  if (wants('functions')) await functions(api, platform);
   if (wants('warm')) await warm(api, app_id);
   const loaded = wants('load') || wants('peers') || wants('map') ? await loadedFunction(api, app_id) : '';
   if (wants('load') || wants('peers')) {
