@@ -6,15 +6,17 @@ import { makeFunction, Platform, python } from './platform';
 
 jest.setTimeout(240_000);
 
-const FROZEN_SECONDS = 2;
+const FROZEN_SECONDS = 1;
 const SOURCE = `
 import ctypes, os, signal, time
-def run(what, seconds=0.0):
-    print("begun")
-    if what == "stop": os.kill(os.getpid(), signal.SIGSTOP)
-    if what == "native": ctypes.PyDLL(None).sleep(int(seconds)) # With the interpreter's lock.
-    else: time.sleep(seconds)
-    return os.getpid() if what == "pid" else what`;
+HERE = os.environ["BERTH_CONTAINER_ID"]
+def run(what, argument=None):
+    if what == "here": return HERE
+    if what == "pid": return os.getpid()
+    while what == "stop": os.kill(os.getpid(), signal.SIGSTOP) # The thread may get a little further.
+    if what == "native": ctypes.PyDLL(None).sleep(argument) # With the interpreter's lock.
+    while what == "elsewhere" and HERE == argument: time.sleep(0.05)
+    return what`;
 
 const engines = process.env.DOCKER_HOST ? (['docker', 'process'] as const) : (['process'] as const);
 
@@ -32,7 +34,8 @@ describe.each(engines)('engine %s', (engine) => {
   });
   afterAll(() => platform?.close());
 
-  const spawn = (what: string, seconds = 0) => berth.functions.spawn(functionId, { args: [what, seconds] });
+  const spawn = (what: string, argument?: unknown) =>
+    berth.functions.spawn(functionId, { args: [what, argument ?? null] });
   const status = async ({ call_id }: FunctionCall) => (await berth.calls.get(call_id)).status;
   const ended = ({ call_id }: FunctionCall) =>
     eventually(async () => {
@@ -52,17 +55,16 @@ describe.each(engines)('engine %s', (engine) => {
   };
 
   test('what ran in a container that was frozen runs again, and has one outcome', async () => {
-    expect(await berth.call(functionId, { args: ['warm'] })).toBe('warm');
-    const call = await spawn('caught', 1.5);
+    const call = await spawn('elsewhere', await berth.call(functionId, { args: ['here'] }));
     await eventually(async () => (await status(call)) === 'running');
     await freeze();
     const later = await spawn('later');
-    expect(await ended(call)).toMatchObject({ status: 'success', result: 'caught', attempts: 2 });
+    expect(await ended(call)).toMatchObject({ status: 'success', result: 'elsewhere', attempts: 2 });
     expect(await ended(later)).toMatchObject({ status: 'success', result: 'later' });
   });
 
   test('an input that freezes its container each time fails, and those beside it do not', async () => {
-    const [stops, beside] = [await spawn('stop'), await spawn('beside', 0.5)];
+    const [stops, beside] = [await spawn('stop'), await spawn('beside')];
     expect(await ended(beside)).toMatchObject({ status: 'success', result: 'beside' });
     const failed = await ended(stops);
     expect(failed).toMatchObject({ status: 'failure', error: { type: 'container_exited' } });
@@ -70,7 +72,7 @@ describe.each(engines)('engine %s', (engine) => {
   });
 
   test('native code that keeps the worker from answering for longer is at work', async () => {
-    const seconds = FROZEN_SECONDS * 3;
+    const seconds = FROZEN_SECONDS * 4;
     expect(await ended(await spawn('native', seconds))).toMatchObject({ result: 'native', attempts: 1 });
   });
 });
