@@ -256,6 +256,7 @@ describe('pools', () => {
     failedAt: 0,
     failedByUser: false,
     yields: false,
+    mayGrow: true,
     ...change,
   });
   const NOW = 1_000_000;
@@ -307,6 +308,9 @@ describe('pools', () => {
     ['a container is gone and needed', { open: 2, wish: 2, alive: 1, neededAt: NOW }, 2],
     ['a container is gone and was idle', { wish: 3, alive: 2, neededAt: NOW }, 2],
     ['rested after failures', { open: 2, failures: 3, failedAt: NOW - 4000 }, 2],
+    ['without an image', { open: 2, wish: 1, minContainers: 3, mayGrow: false }, 1],
+    ['without an image, and idle for the window', { wish: 3, mayGrow: false, neededAt: NOW - 60_000 }, 0],
+    ['without an image, and a container is gone', { open: 2, wish: 2, alive: 1, mayGrow: false }, 1],
   ])('%s', (_, change, wish) => expect(decidePool(facts(change), NOW).wish).toBe(wish));
 
   test.each<[string, Partial<PoolFacts>, boolean]>([

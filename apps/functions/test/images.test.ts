@@ -287,6 +287,25 @@ test('an image that nobody uses can be deleted, and its build is over', async ()
   await expect(runner.renewImageBuild({ imageId, attempt })).rejects.toMatchObject({ kind: 'precondition' });
 });
 
+test('containers of a stopped app keep its image, and go although it is gone', async () => {
+  const { imageId } = await ask(aDefinition('outlived'));
+  const { appId, functionId } = await aFunction(imageId);
+  await finish((await claim())!);
+  await spawn(functionId);
+  await eventually(() => scheduler.wishOf(functionId)?.containers === 1);
+  scheduler.away = true;
+  try {
+    await db.query('UPDATE app SET stopped_at = now(), state = $2 WHERE id = $1', [appId, 'stopped']);
+    await expect(client.deleteImage({ imageId }, { for: owner })).rejects.toMatchObject({
+      kind: 'precondition',
+    });
+    await db.query('DELETE FROM image WHERE id = $1', [imageId]);
+  } finally {
+    scheduler.away = false;
+  }
+  await eventually(() => scheduler.wishOf(functionId)?.containers === 0);
+});
+
 const print = async (imageId: string, attempt: number, ...texts: string[]) => {
   const { workspaceId } = owner.principal as { workspaceId: string };
   for (const text of texts) {

@@ -24,6 +24,8 @@ export interface PoolFacts {
   failedByUser: boolean;
   /** Others wait for the room that idle containers hold. */
   yields: boolean;
+  /** Containers can be made: without its image those that are there are kept or go, and none comes. */
+  mayGrow: boolean;
 }
 
 /** Inputs that one container of a function runs at a time: with batches, as many as its batches hold. */
@@ -91,7 +93,7 @@ export function choosePoolsToYield<P extends { wish: number; needed: number; nee
  * keeps no minimum; its open inputs still get containers.
  *
  * After containers that failed to start nothing is added for a while. What fails by what it loads ends the calls that
- * wait for it, so a new call tries at once and is told at once; a minimum does not.
+ * wait for it, so a new call tries at once and is told at once; a minimum does not. Nor is anything added without an image.
  */
 export function decidePool(facts: PoolFacts, now: number): PoolDecision {
   const { open, wish, alive, neededAt, scaledownMs, current } = facts;
@@ -99,7 +101,7 @@ export function decidePool(facts: PoolFacts, now: number): PoolDecision {
   const held = Math.min(wish, alive ?? wish);
 
   const askedByCalls = facts.failedByUser && open > 0 && held === 0;
-  const rests = facts.failedAt + backoffMs(facts.failures) > now && !askedByCalls;
+  const rests = !facts.mayGrow || (facts.failedAt + backoffMs(facts.failures) > now && !askedByCalls);
   const told = (decided: number, at: number): PoolDecision => ({
     wish: decided,
     neededAt: at,

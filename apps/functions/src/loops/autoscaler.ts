@@ -179,7 +179,8 @@ export class Autoscaler {
     const version = await findVersion(db, key.functionId, key.version);
     if (!version) return;
     if (version.ended) await this.terminate(key, version.deleted ? FUNCTION_DELETED : APP_STOPPED);
-    if (!(await this.hasImage(version))) return;
+    // What has ended lets its containers go, whatever became of its image.
+    const mayGrow = version.ended || (await this.hasImage(version));
 
     const slots = inputsPerContainer(version.definition);
     memory.capacityMax = version.definition.max_containers * slots;
@@ -210,6 +211,7 @@ export class Autoscaler {
             failedAt: pool.failed_at.getTime(),
             failedByUser: pool.failed_by_user,
             yields,
+            mayGrow,
           },
           now,
         );
@@ -237,7 +239,7 @@ export class Autoscaler {
   }
 
   /**
-   * Whether containers can be made of its image. Until it is built none is asked for; calls of one that cannot be built
+   * Whether containers can be made of its image. Until it is built no more are asked for; calls of one that cannot be built
    * end with that.
    */
   private async hasImage({ definition, workspace_id, function_id, version }: VersionInApp): Promise<boolean> {

@@ -183,13 +183,13 @@ export async function lockImage(tx: Sql, workspaceId: string, id: string): Promi
 
 export const deleteImageRow = (tx: Sql, id: string) => tx.query('DELETE FROM image WHERE id = $1', [id]);
 
-/** A function of a live app that new calls, or open ones, would run on this image. */
+/** A function that new calls, or open ones, would run on this image, or that has containers of it. */
 export async function findUser(sql: Sql, imageId: string): Promise<string | undefined> {
   const [row] = await sql.query<{ name: string }>(
     `SELECT a.name || '.' || f.name AS name
        FROM function_version v JOIN pool p USING (function_id, version) JOIN function f ON f.id = v.function_id
        JOIN app a ON a.id = f.app_id
-      WHERE v.definition->>'image' = $1 AND p.retired_at IS NULL AND a.stopped_at IS NULL LIMIT 1`,
+      WHERE v.definition->>'image' = $1 AND p.retired_at IS NULL AND (a.stopped_at IS NULL OR p.wish > 0) LIMIT 1`,
     [imageId],
   );
   return row?.name;
