@@ -11,7 +11,7 @@ import {
   SpawnFunctionRequest,
 } from '@berth/contracts/functions/v1/functions';
 import type { CallContext, ClientOf } from '@berth/service-kit';
-import { testBed, type TestBed } from '@berth/testing';
+import { eventually, testBed, type TestBed } from '@berth/testing';
 import { functions } from '../src/service';
 import { specOf } from '../src/loops/container-spec';
 import { findVersion } from '../src/store/function-store';
@@ -22,12 +22,13 @@ let bed: TestBed;
 let client: ClientOf<typeof FunctionsServiceService>;
 let owner: CallContext;
 let runner: RunnerLine;
+const scheduler = new SchedulerStandIn(() => bed);
 
 beforeAll(async () => {
   bed = await testBed();
   await bed.start(workspaceStandIn);
   await bed.start(syncStandIn());
-  await bed.start(new SchedulerStandIn(() => bed).module);
+  await bed.start(scheduler.module);
   await bed.start(functions);
   client = bed.connect(FunctionsServiceService, 'functions', 'gateway');
   owner = await bed.caller();
@@ -114,6 +115,19 @@ test('it follows the versions of its base, forth and back, and its deletion', as
     client.spawnFunction(SpawnFunctionRequest.fromPartial({ functionId }), { for: owner }),
   ).rejects.toMatchObject({ kind: 'precondition' });
   await expect(bind(base.functionId, { n: 3 })).rejects.toMatchObject({ kind: 'precondition' });
+});
+
+test('it keeps the minimum that its base has, under each version that it comes to', async () => {
+  const base = await aClass();
+  const { functionId } = await bind(base.functionId, { n: 1 });
+  await client.updateFunction(
+    {
+      functionId: base.functionId,
+      definition: FunctionDefinition.fromPartial({ ...definition, minContainers: 1 }),
+    },
+    { for: owner },
+  );
+  await eventually(() => scheduler.wishOf(functionId, 2)?.containers === 1);
 });
 
 test('it is not changed by itself, nor bound again', async () => {

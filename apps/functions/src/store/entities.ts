@@ -122,6 +122,9 @@ export class Func {
 }
 
 @Entity('function_version')
+@Index('function_version_minimum', ['function_id', 'version'], {
+  where: `(definition->>'min_containers')::integer > 0`,
+})
 export class FunctionVersion {
   @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'function_version_pkey' })
   @ForeignKey(() => Func, { name: 'function_version_function' })

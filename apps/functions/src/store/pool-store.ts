@@ -84,8 +84,8 @@ export const clearFailures = (sql: Sql, { functionId, version }: PoolKey) =>
   ]);
 
 /**
- * Pools where something is or should be: with open inputs, with containers, or with a wish that was not heard. Leaps from
- * pool to pool in the index of open inputs: a backlog of a hundred thousand costs what one input costs.
+ * Pools where something is or should be: with open inputs, with containers, below the minimum that their functions keep, or
+ * with a wish that was not heard. Leaps from pool to pool in the index of open inputs: a backlog of a hundred thousand costs what one input costs.
  */
 export const listActivePools = (sql: Sql) =>
   sql.query<{ function_id: string; version: number }>(
@@ -99,7 +99,12 @@ export const listActivePools = (sql: Sql) =>
      )
      SELECT function_id, version FROM open
      UNION SELECT function_id, version FROM pool WHERE retired_at IS NULL AND wish > 0
-     UNION SELECT function_id, version FROM pool WHERE heard_revision < revision`,
+     UNION SELECT function_id, version FROM pool WHERE heard_revision < revision
+     UNION SELECT v.function_id, v.version
+       FROM function_version v JOIN pool p USING (function_id, version)
+       JOIN function f ON f.id = v.function_id AND f.version = v.version JOIN app a ON a.id = f.app_id
+      WHERE (v.definition->>'min_containers')::integer > 0 AND p.wish < (v.definition->>'min_containers')::integer
+        AND f.deleted_at IS NULL AND a.stopped_at IS NULL`,
   );
 
 /** Containers of a pool that run inputs now. */

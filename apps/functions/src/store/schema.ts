@@ -7,6 +7,7 @@ import { Lifecycle1795605120000 } from '../migrations/20261125T111200-lifecycle'
 import { SchedulesAndWebhooks1795606500000 } from '../migrations/20261125T113500-schedules-and-webhooks';
 import { Initial1795593600000 } from '../migrations/20261125T080000-initial';
 import { WebLabel1795605300000 } from '../migrations/20261125T111500-web-label';
+import { Minimum1795612500000 } from '../migrations/20261125T131500-minimum';
 import { Map1795606200000 } from '../migrations/20261125T113000-map';
 import { Blob1795608900000 } from '../migrations/20261125T121500-blob';
 import { Shell1795611000000 } from '../migrations/20261125T125000-shell';
@@ -53,5 +54,6 @@ export const schema: ServiceSchema = {
     Blob1795608900000,
     Bound1795609800000,
     Shell1795611000000,
+    Minimum1795612500000,
   ],
 };
