@@ -14,7 +14,7 @@ import type { CallContext, ClientOf } from '@berth/service-kit';
 import { eventually, testBed, type TestBed } from '@berth/testing';
 import { functions } from '../src/service';
 import { specOf } from '../src/loops/container-spec';
-import { findVersion } from '../src/store/function-store';
+import { bindFunction, findVersion, lockFunction } from '../src/store/function-store';
 import { RunnerLine } from './runner-line';
 import { SchedulerStandIn, syncStandIn, workspaceStandIn } from './stand-ins';
 
@@ -128,6 +128,38 @@ test('it keeps the minimum that its base has, under each version that it comes t
     { for: owner },
   );
   await eventually(() => scheduler.wishOf(functionId, 2)?.containers === 1);
+});
+
+/** The connection of functions that waits for a lock. */
+const WAITING = `pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = current_user`;
+
+test('nothing is bound to what is deleted meanwhile', async () => {
+  const base = await aClass();
+  const db = await bed.database(functions);
+  const binding = await db.transact(async (tx) => {
+    await tx.query('UPDATE function SET deleted_at = now() WHERE id = $1', [base.functionId]);
+    const refused = expect(bind(base.functionId, { n: 1 })).rejects.toMatchObject({ kind: 'precondition' });
+    await eventually(async () => (await db.query(`SELECT pid FROM ${WAITING}`)).length > 0);
+    return { refused };
+  });
+  await binding.refused;
+  expect(await db.query('SELECT id FROM function WHERE base_id = $1', [base.functionId])).toEqual([]);
+});
+
+test('what is being bound while its base is deleted is deleted, too', async () => {
+  const base = await aClass();
+  const db = await bed.database(functions);
+  const { boundId, deleting } = await db.transact(async (tx) => {
+    await lockFunction(tx, base.functionId);
+    const boundId = await bindFunction(tx, { function_id: base.functionId, name: base.name }, '{"n":1}');
+    const deleting = client.deleteFunction({ functionId: base.functionId }, { for: owner });
+    await eventually(async () => (await db.query(`SELECT pid FROM ${WAITING}`)).length > 0);
+    return { boundId, deleting: [deleting] };
+  });
+  await Promise.all(deleting);
+  await expect(
+    client.spawnFunction(SpawnFunctionRequest.fromPartial({ functionId: boundId }), { for: owner }),
+  ).rejects.toMatchObject({ kind: 'precondition' });
 });
 
 test('it is not changed by itself, nor bound again', async () => {

@@ -3,7 +3,7 @@ import { workspaceOf, type CallContext } from '@berth/service-kit';
 import type { Context } from '../context';
 import { canonicalParameters } from '../domain/parameters';
 import { holdApp } from '../store/app-store';
-import { bindFunction as bind, findFunction } from '../store/function-store';
+import { bindFunction as bind, findFunction, lockFunction } from '../store/function-store';
 import { appIsStopped, functionIsBound, functionIsDeleted, noSuchFunction } from './not-found';
 import { functionToProto } from './to-proto';
 
@@ -23,6 +23,9 @@ export const bindFunction =
     const bound = await db.transact(async (tx) => {
       const app = await holdApp(tx, workspaceId, base.app_id);
       if (app?.stopped_at) throw appIsStopped();
+      await lockFunction(tx, base.function_id);
+      // What deletes it deletes what is bound to it by then: nothing may be bound to it later.
+      if ((await findFunction(tx, workspaceId, base.function_id))?.deleted_at) throw functionIsDeleted();
       return (await findFunction(tx, workspaceId, await bind(tx, base, canonical)))!;
     });
     if (bound.definition.min_containers > 0) autoscaler.consider(bound.function_id, bound.version);

@@ -78,13 +78,12 @@ export async function followBase(tx: Sql, baseId: string): Promise<void> {
   );
 }
 
-/** A function bound to these parameters, the same each time. `base` stays locked until the transaction ends. */
+/** A function bound to these parameters, the same each time. The caller has locked `base`. */
 export async function bindFunction(
   tx: Sql,
   base: Pick<CurrentFunction, 'function_id' | 'name'>,
   parameters: string,
 ): Promise<string> {
-  await lockFunction(tx, base.function_id);
   const [earlier] = await tx.query<{ id: string }>(
     'SELECT id FROM function WHERE base_id = $1 AND parameters = $2',
     [base.function_id, parameters],

@@ -1,6 +1,6 @@
 import type { Page, Sql } from '@berth/database';
 import type { FunctionVersion } from './entities';
-import { followBase } from './function-store';
+import { followBase, lockFunction } from './function-store';
 
 /** One page and one row more, newest first: the row more is also what the last one is compared with. */
 export const listVersionRows = (sql: Sql, functionId: string, before: number | undefined, { limit }: Page) =>
@@ -34,6 +34,8 @@ export async function makeCurrent(tx: Sql, functionId: string, version: number):
 
 /** Marks it deleted, with what is bound to it. False: it was before. */
 export async function markDeleted(tx: Sql, functionId: string): Promise<boolean> {
+  // What is being bound to it is there when the lock is had: the next statement sees it.
+  await lockFunction(tx, functionId);
   const rows = await tx.query(
     'UPDATE function SET deleted_at = now() WHERE (id = $1 OR base_id = $1) AND deleted_at IS NULL RETURNING id',
     [functionId],
