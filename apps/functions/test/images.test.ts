@@ -194,6 +194,14 @@ test('a runner that starts again builds at once what its node had begun', async 
   expect(await claim(true)).toMatchObject({ imageId, attempt: 2 });
 });
 
+test('a runner that gives a build back twice gives it back once', async () => {
+  const { imageId } = await ask(aDefinition('given back'));
+  const build = (await claim())!;
+  await finish(build, { type: 'infrastructure' });
+  await finish(build, { type: 'infrastructure' }); // Its answer was lost.
+  expect(await claim()).toMatchObject({ imageId, attempt: 2 });
+});
+
 test('one that is lost again and again ends as a failure', async () => {
   const { imageId } = await ask(aDefinition('poison'));
   await finish((await claim())!, { type: 'infrastructure' }); // The runner stops, and gives it back.

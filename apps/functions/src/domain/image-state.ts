@@ -14,7 +14,7 @@ export const IMAGE_TRANSITIONS = {
   claim: { from: ['queued', 'building'], to: 'building' },
   lose: { from: ['building'], to: 'queued' },
   succeed: { from: ['building'], to: 'ready' },
-  fail: { from: ['queued', 'building'], to: 'failed' },
+  fail: { from: ['building'], to: 'failed' },
   ask: { from: ['failed'], to: 'queued' },
 } as const satisfies Record<string, { from: readonly ImageState[]; to: ImageState }>;
 
