@@ -25,6 +25,10 @@ export interface WebConfig {
   /** Set: each endpoint is a host of its own below this one. */
   domain: string | undefined;
   bodyBytesMax: number;
+  /** Of one message of a WebSocket. */
+  messageBytesMax: number;
+  /** Of the messages of all WebSockets that are not passed on yet. */
+  messagesBytesMax: number;
   /** Of one function, at a time. */
   heldMax: number;
   /** Of one function. */
@@ -49,6 +53,8 @@ export function readGatewayConfig(env: NodeJS.ProcessEnv, peers: Iterable<string
       BERTH_WEB_DOMAIN: z.hostname('must be a host name, such as run.example.com').optional(),
       // It is streamed, never held.
       BERTH_WEB_BODY_BYTES_MAX: numberVariable(4 * GIB, 1024, Number.MAX_SAFE_INTEGER),
+      BERTH_WEB_MESSAGE_BYTES_MAX: numberVariable(MIB, 1024, 16 * MIB),
+      BERTH_WEB_MESSAGES_BYTES_MAX: numberVariable(64 * MIB, 16 * MIB, GIB),
       BERTH_WEB_HELD_MAX: numberVariable(1000, 1, 100_000),
       BERTH_SHELL_IDLE_SECONDS: numberVariable(1800, 1, 86_400),
       BERTH_WEB_RATE_MAX: numberVariable(1000, 1, 1_000_000),
@@ -68,6 +74,8 @@ export function readGatewayConfig(env: NodeJS.ProcessEnv, peers: Iterable<string
       publicUrl: values.BERTH_PUBLIC_URL ? new URL(values.BERTH_PUBLIC_URL) : undefined,
       domain: values.BERTH_WEB_DOMAIN?.toLowerCase(),
       bodyBytesMax: values.BERTH_WEB_BODY_BYTES_MAX,
+      messageBytesMax: values.BERTH_WEB_MESSAGE_BYTES_MAX,
+      messagesBytesMax: values.BERTH_WEB_MESSAGES_BYTES_MAX,
       heldMax: values.BERTH_WEB_HELD_MAX,
       ratePerSecond: values.BERTH_WEB_RATE_MAX,
     },

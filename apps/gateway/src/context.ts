@@ -15,6 +15,7 @@ import { HeldShells } from './shell/held-shell';
 import { ShellDoor } from './shell/shell-door';
 import { webBounds } from './web/bounds';
 import { openGate } from './web/gate';
+import { MessageBudget } from './web/message-budget';
 import { WebSessions } from './web/session';
 import { WebDoor } from './web/web-door';
 
@@ -80,6 +81,10 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
           token: () => tokens.sign({ kind: 'service', service: tokens.service }),
           gate,
           bounds: webBounds(config.web),
+          messages: {
+            bytesMax: config.web.messageBytesMax,
+            budget: new MessageBudget(config.web.messagesBytesMax),
+          },
           sessions: webSessions,
           log,
         },

@@ -486,7 +486,7 @@ describe('WebSockets', () => {
   test('whose app is lost end with 1011, and whose message is too large with 1009', async () => {
     for (const [code, harm] of [
       [1011, (line: RunnerLine) => line.cut()],
-      [1009, (_: RunnerLine, socket: WebSocket) => socket.send(Buffer.alloc(17 * 1024 * 1024))],
+      [1009, (_: RunnerLine, socket: WebSocket) => socket.send(Buffer.alloc(1024 * 1024 + 1))],
       [1011, (line: RunnerLine) => line.say({ $case: 'socketClose', value: { code: 1006, reason: '' } })],
     ] as const) {
       const socket = dial(fresh('asgi'));
@@ -499,6 +499,31 @@ describe('WebSockets', () => {
       if (code === 1009) await line.untilHeard('socketClose');
       line.cut();
     }
+  });
+
+  test('that leave large messages unfinished are cut before they fill the memory, and others are not', async () => {
+    const MIB = 1024 * 1024;
+    const quiet = dial(fresh('asgi'));
+    const { line } = await nextLine();
+    line.say({ $case: 'head', value: { status: 101, headers: [] } });
+    await opened(quiet);
+    const sockets: WebSocket[] = [];
+    let cut = 0;
+    for (let at = 0; at < 80; at++) {
+      const socket = dial(at % 8 === 0 ? fresh('asgi') : `${running.httpUrl}/w/asgi-${labels}`);
+      sockets.push(socket);
+      const { line } = await nextLine();
+      line.say({ $case: 'head', value: { status: 101, headers: [] } });
+      await opened(socket);
+      void closed(socket).then(() => cut++);
+      socket.send(Buffer.alloc(MIB - 1), { fin: false });
+    }
+    // Of 80 at most 64 have room.
+    await eventually(() => cut >= 16);
+    expect(cut).toBeLessThan(20);
+    quiet.send('still here');
+    await line.untilHeard('socketMessage');
+    for (const socket of [quiet, ...sockets]) socket.terminate();
   });
 
   test('are not spoken by an endpoint, nor in another version', async () => {

@@ -7,9 +7,12 @@ import type { BerthError } from '@berth/service-kit';
 import type { Exchange, FromApp, FromClient } from './exchange';
 import { BadResponse, responseHeaders } from './headers';
 import { HttpAnswer } from './http-answer';
+import type { Holding, MessageBudget } from './message-budget';
 
-/** Of one message, as ASGI servers take them. Bytes. */
-const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+/** Pieces of one message, as frames and as reads from its socket: each costs memory beside its bytes. */
+const PIECES_MAX = 4096;
+/** Around what a client's control frame carries: two bytes and the mask. */
+const CONTROL_BYTES = 6;
 /** A client that does not answer a ping for so long is gone. */
 const PING_MS = 30_000;
 /** What an app gets to end after its client has closed. */
@@ -18,6 +21,13 @@ const AFTER_CLOSE_MS = 10_000;
 export interface UpgradeOptions {
   sharesOrigin: boolean;
   requestId: string;
+}
+
+export interface MessageBounds {
+  /** Of one message. */
+  bytesMax: number;
+  /** Of all sockets. */
+  budget: MessageBudget;
 }
 
 /** Whether a request is a WebSocket's, and one that can be accepted (RFC 6455, 4.2.1). */
@@ -119,21 +129,29 @@ export class SocketExchange extends UpgradeExchange {
   #wake: (() => void) | undefined;
   #pings: NodeJS.Timeout | undefined;
   #isClosing = false;
+  /** What came of messages and is not passed on. */
+  #holding: Holding | undefined;
+  /** Of the message that is being passed on. */
+  #passing = 0;
 
   constructor(
     request: IncomingMessage,
     socket: Duplex,
     private readonly head: Buffer,
     options: UpgradeOptions,
+    private readonly messages: MessageBounds,
   ) {
     super(request, socket, options);
   }
 
   async read(): Promise<FromClient | undefined> {
     await this.accepted.promise;
+    this.#holding?.take(-this.#passing);
+    this.#passing = 0;
     for (;;) {
       const next = this.#heard.shift();
       if (next) {
+        if (next.$case === 'socketMessage') this.#passing = next.value.data.length;
         if (this.#heard.length === 0) this.#socket?.resume();
         return next;
       }
@@ -157,7 +175,9 @@ export class SocketExchange extends UpgradeExchange {
     // One for each: what it answers with is this app's.
     const server = new WebSocketServer({
       noServer: true,
-      maxPayload: MESSAGE_BYTES_MAX,
+      maxPayload: this.messages.bytesMax,
+      maxFragments: PIECES_MAX,
+      maxBufferedChunks: PIECES_MAX,
       perMessageDeflate: false,
       handleProtocols: () => protocol ?? false,
     });
@@ -174,17 +194,39 @@ export class SocketExchange extends UpgradeExchange {
 
   #use(socket: WebSocket): void {
     this.#socket = socket;
+    const holding = (this.#holding = this.messages.budget.open(() => {
+      socket.close(1013);
+      socket.terminate(); // Not after the client's own close: it may leave that unfinished, too.
+    }));
+    // Counted as they come: a message is told of only once it is whole.
+    let unfinished = 0;
+    this.socket.on('data', (data: Buffer) => {
+      unfinished += data.length;
+      holding.take(data.length);
+    });
+    const settle = (bytes: number) => {
+      const done = Math.min(bytes, unfinished);
+      unfinished -= done;
+      holding.take(-done);
+    };
+    for (const control of ['ping', 'pong'] as const) {
+      socket.on(control, (data: Buffer) => settle(data.length + CONTROL_BYTES));
+    }
     const hear = (piece: FromClient) => {
       this.#heard.push(piece);
       socket.pause(); // Until it is taken: a client may send faster than the app reads.
       this.#wake?.();
     };
-    socket.on('message', (data: Buffer, isBinary) =>
-      hear({ $case: 'socketMessage', value: { text: !isBinary, data } }),
-    );
+    socket.on('message', (data: Buffer, isBinary) => {
+      // What came with it of the next one is at most one read's.
+      settle(unfinished);
+      holding.take(data.length);
+      hear({ $case: 'socketMessage', value: { text: !isBinary, data } });
+    });
     socket.on('error', () => undefined); // A close follows, with the code that says what was wrong.
     socket.on('close', (code, reason) => {
       clearInterval(this.#pings);
+      holding.close();
       this.#isClosed = true;
       setTimeout(() => this.leave(), AFTER_CLOSE_MS).unref();
       this.#heard.push({ $case: 'socketClose', value: { code, reason: reason.toString() } });

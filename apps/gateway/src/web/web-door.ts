@@ -24,7 +24,7 @@ import { requestHeaders } from './headers';
 import { bodyTooLarge, HttpExchange } from './http-exchange';
 import type { WebSession, WebSessions } from './session';
 import { webTarget, type WebTarget } from './target';
-import { isWebSocket, SocketExchange, TunnelExchange, refusalOn } from './upgrade';
+import { isWebSocket, SocketExchange, TunnelExchange, refusalOn, type MessageBounds } from './upgrade';
 
 export interface WebDoorOptions {
   /** Where runners dial this gateway. */
@@ -41,6 +41,7 @@ export interface WebDoorContext {
   token: () => Promise<string>;
   gate: Gate;
   bounds: WebBounds;
+  messages: MessageBounds;
   sessions: WebSessions;
   log: Logger;
 }
@@ -121,7 +122,7 @@ export class WebDoor {
       exchange ??=
         kind === WebKind.WEB_KIND_SERVER
           ? new TunnelExchange(request, socket, head, options)
-          : new SocketExchange(request, socket, head, options);
+          : new SocketExchange(request, socket, head, options, this.context.messages);
       return exchange;
     });
   }
