@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 
-const functionSchema = z.strictObject({
+/** One function, as `berth.json` has it. */
+export const functionSchema = z.strictObject({
   name: z.string().min(1),
   runtime: z.enum(['python', 'node']),
   handler: z.string().min(1),
@@ -35,6 +36,7 @@ const functionSchema = z.strictObject({
   secrets: z.array(z.string()).optional(),
   volumes: z.record(z.string(), z.string()).optional(),
   max_concurrent_inputs: z.number().optional(),
+  batching: z.strictObject({ max_batch_size: z.number(), wait_ms: z.number().optional() }).optional(),
   web: z
     .strictObject({
       kind: z.enum(['endpoint', 'asgi', 'wsgi', 'server']),
