@@ -42,8 +42,11 @@ async function getBlob(http: Http, blob: string): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Characters of JSON that are sent in a request itself: the platform takes 16 MiB. */
-const INLINE_LENGTH_MAX = 4 * 1024 * 1024;
+/**
+ * Arguments in JSON that are sent in a request itself. The platform takes 16 MiB, and what goes with them needs a little.
+ * No less than that: functions in Node take arguments from requests alone. Bytes.
+ */
+const INLINE_BYTES_MAX = 16 * 1024 * 1024 - 64 * 1024;
 
 /** Arguments as fields of a request, in JSON: as they are, or as a blob where they are too large; and what goes with them. */
 export async function argumentFields(
@@ -52,7 +55,7 @@ export async function argumentFields(
 ): Promise<string> {
   const text = JSON.stringify({ args, kwargs });
   const fields =
-    text.length <= INLINE_LENGTH_MAX
+    Buffer.byteLength(text) <= INLINE_BYTES_MAX
       ? text.slice(1, -1)
       : `"blob":"${await putBlob(http, Buffer.from(text))}","format":"json"`;
   const rest = JSON.stringify(others).slice(1, -1);
