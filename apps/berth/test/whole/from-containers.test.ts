@@ -6,7 +6,7 @@ import { eventually } from '@berth/testing';
 import type { BerthApp, Berth, FunctionDefinition } from '@berth/sdk';
 import { makeFunction, Platform, python, root } from './platform';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 let platform: Platform;
 let berth: Berth;

@@ -9,9 +9,9 @@ let berth: Berth;
 beforeAll(async () => {
   await platform.start();
   berth = platform.berth();
-}, 120_000);
-afterAll(() => platform.close(), 60_000);
-jest.setTimeout(60_000);
+}, 300_000);
+afterAll(() => platform.close(), 120_000);
+jest.setTimeout(300_000);
 
 const cli = async (...args: string[]) => {
   const { code, stdout, stderr } = await platform.cli(...args);

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { FunctionFailed, type Berth, type FunctionOutput, type InvocationResult } from '@berth/sdk';
 import { makeFunction, Platform, python } from './platform';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 let platform: Platform;
 let berth: Berth;

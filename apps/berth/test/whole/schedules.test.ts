@@ -7,7 +7,7 @@ import type { Berth, InvocationResult } from '@berth/sdk';
 import { eventually } from '@berth/testing';
 import { makeFunction, Platform, python, root } from './platform';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 let platform: Platform;
 let berth: Berth;

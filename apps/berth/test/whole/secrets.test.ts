@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { BerthApiError, type InvocationResult } from '@berth/sdk';
 import { makeFunction, Platform, python, root } from './platform';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 let platform: Platform;
 const value = () => `value-${randomBytes(16).toString('hex')}`;

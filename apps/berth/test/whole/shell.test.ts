@@ -6,7 +6,7 @@ import { BerthApiError, type Berth, type BerthFunction } from '@berth/sdk';
 import { eventually } from '@berth/testing';
 import { makeFunction, Platform, python, root, run } from './platform';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 let platform: Platform;
 let berth: Berth;

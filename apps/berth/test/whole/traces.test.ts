@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { eventually } from '@berth/testing';
 import { makeFunction, Platform, python } from './platform';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 interface Span {
   traceId: string;

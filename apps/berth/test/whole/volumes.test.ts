@@ -7,7 +7,7 @@ import { eventually } from '@berth/testing';
 import type { Berth, BerthApp, FunctionDefinition, Volume } from '@berth/sdk';
 import { makeFunction, Platform, python } from './platform';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 let platform: Platform;
 let berth: Berth;

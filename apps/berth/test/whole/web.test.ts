@@ -6,7 +6,7 @@ import type { BerthFunction } from '@berth/sdk';
 import { eventually } from '@berth/testing';
 import { Platform } from './platform';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 let platform: Platform;
 const urls: Record<string, string> = {};
