@@ -1,5 +1,5 @@
 /** What an image may be made of; and that the same is the same. */
-import { basesOf } from '../src/domain/containerfile';
+import { readContainerfile } from '../src/domain/containerfile';
 import {
   checkImage,
   contentHash,
@@ -75,8 +75,9 @@ test.each<[string, string[]]>([
     ['debian:12'],
   ],
   ['FROM ${A:-debian:12}\nCOPY --from=busybox:1 /bin/sh /', ['debian:12', 'busybox:1']],
+  ['FROM berth/base', ['berth/base:stable']],
   ['from debian:12\nADD --chown=1:1 a.tar /x/\nADD *.py ./', ['debian:12']],
-])('the bases of %j are %j', (text, bases) => expect(basesOf(text)).toEqual(bases));
+])('the bases of %j are %j', (text, bases) => expect(readContainerfile(text).bases).toEqual(bases));
 
 test.each([
   '',
@@ -97,9 +98,33 @@ test.each([
   'FROM debian:12\nARG U=http://x\nADD $U /x',
   'FROM debian:12\nADD ht"tp"://x /x',
   '# escape=`\nFROM debian:12',
+  'FROM debian:12 AS a\nONBUILD COPY --from=3a / /stolen\nFROM a',
+  'FROM debian:12\nRUN echo \\\\\nFROM 3a',
+  'FROM debian:12\nRUN echo \\\\\\\nFROM 3a',
+  'FROM debian:12\nRUN echo \\ \\\n\n',
+  'ARG A=x B=3a\nFROM ${B:-debian:12}',
+  'FROM debian:12 AS 3a\nCOPY --from=3a / /',
+  'FROM debian:12 AS abc\nCOPY --from=abc / /',
+  'FROM debian:12 AS a\nFROM debian:12 AS A',
+  'FROM debian:12\nCOPY --from=0 / /',
+  'FROM debian:12\nRUN --mount=type=bind,from=3a,target=/x true',
+  'FROM debian:12\nRUN cat <<EOF\nFROM 3a\nEOF',
+  'FROM debian:12\nRUN a\rFROM 3a',
+  'FROM debian:12\nRUN a\u0085',
 ])('%j is refused', (text) =>
-  expect(() => basesOf(text)).toThrow(expect.objectContaining({ kind: 'invalid', field: 'containerfile' })),
+  expect(() => readContainerfile(text)).toThrow(
+    expect.objectContaining({ kind: 'invalid', field: 'containerfile' }),
+  ),
 );
+
+test('what an engine is given is what was read', () =>
+  expect(
+    readContainerfile(
+      '# a\nARG V="12"\nfrom --platform=linux/amd64 debian:${V} as Base\r\nRUN echo \\\n# why\n\n one\nCMD ["a", "b"]\nFROM base\nCOPY --from=BASE --chown=1:1 /a /b\nCOPY --from=0 /a /b\nFROM scratch\n',
+    ).text,
+  ).toBe(
+    'ARG V="12"\nFROM --platform=linux/amd64 debian:12 AS stage-0\nRUN echo  one\nCMD ["a", "b"]\nFROM stage-0 AS stage-1\nCOPY --from=stage-0 --chown=1:1 /a /b\nCOPY --from=stage-0 /a /b\nFROM scratch AS stage-2\n',
+  ));
 
 test('good definitions pass', () => {
   expect(

@@ -1,6 +1,6 @@
 import { BerthError } from '@berth/service-kit';
 import { checkGpu } from './gpu';
-import { refusedReference } from './image-reference';
+import { fullReference, refusedReference } from './image-reference';
 import { checkCron } from './schedule';
 
 export type RuntimeName = 'python' | 'node';
@@ -119,7 +119,7 @@ export function completeDefinition(given: GivenDefinition): Definition {
   const definition: Definition = {
     runtime,
     handler,
-    image,
+    image: fullReference(image),
     gpu: checkGpu(given.gpu),
     cpu: inRange('cpu', given.cpu, 1, 0.1, 256),
     memory: inRange('memory', given.memory, 256, 64, 4_194_304),

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { BerthError } from '@berth/service-kit';
-import { basesOf } from './containerfile';
-import { refusedReference } from './image-reference';
+import { readContainerfile } from './containerfile';
+import { fullReference, refusedReference } from './image-reference';
 
 /** What an image is, complete and checked; as it is stored. Files are trees of sync by now. */
 export interface ImageDefinition {
@@ -72,7 +72,7 @@ export function checkImage(given: GivenImage): void {
     if (steps.length > 0) throw refuse('steps', 'excludes containerfile: give one of them');
     if (context && Object.keys(files).length > 0) throw refuse('context', 'excludes files: give one of them');
     checkText('containerfile', containerfile);
-    basesOf(containerfile);
+    readContainerfile(containerfile);
   } else {
     if (context || Object.keys(files).length > 0) {
       throw refuse(context ? 'context' : 'files', 'is for a containerfile: use a copy step');
@@ -89,7 +89,14 @@ export function checkImage(given: GivenImage): void {
 
 /** The images that a build begins with, of those that are not Berth's own. */
 export const basesOfImage = ({ base, containerfile }: Pick<ImageDefinition, 'base' | 'containerfile'>) =>
-  containerfile ? basesOf(containerfile) : base ? [base] : [];
+  containerfile ? readContainerfile(containerfile).bases : base ? [fullReference(base)] : [];
+
+/** What a node is given: nothing in it that could be read otherwise than it was checked. */
+export const asBuilt = (definition: ImageDefinition): ImageDefinition => ({
+  ...definition,
+  base: fullReference(definition.base),
+  containerfile: definition.containerfile && readContainerfile(definition.containerfile).text,
+});
 
 /** SHA-256 over the definition, in hex: what makes two images the same. */
 export function contentHash(definition: ImageDefinition): string {

@@ -20,3 +20,7 @@ export function refusedReference(reference: string): string | undefined {
   }
   return undefined;
 }
+
+/** Berth's own base has one tag, which need not be said. */
+export const fullReference = (reference: string): string =>
+  reference === 'berth/base' ? 'berth/base:stable' : reference;

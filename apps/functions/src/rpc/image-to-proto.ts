@@ -8,6 +8,7 @@ import {
 } from '@berth/contracts/functions/v1/images';
 import { BerthError } from '@berth/service-kit';
 import {
+  asBuilt,
   basesOfImage,
   type GivenImage,
   type GivenStep,
@@ -149,7 +150,7 @@ export const buildToProto = (row: ImageRow): ImageBuild => ({
   imageId: row.id,
   workspaceId: row.workspace_id,
   attempt: row.attempt,
-  definition: definitionToProto(row.definition),
+  definition: definitionToProto(asBuilt(row.definition)),
   timeoutSeconds: BUILD_SECONDS_MAX,
   bases: basesOfImage(row.definition),
 });
