@@ -127,6 +127,21 @@ test('a message that is said again, and an attempt that yields again, record not
   expect(JSON.parse((await get(callId)).result!.toString())).toEqual([1, 2, 'new']);
 });
 
+test('a result has the items of the attempt that succeeded, not what a longer one had yielded', async () => {
+  const { functionId, callId, input, container } = await begun({
+    retries: 1,
+    retryDelay: { first: 0, backoff: 1, max: 0 },
+  });
+  await runner.items(input, container, 0, [1, 2, 3]);
+  await runner.finished(input, container, failure('ValueError'));
+  const { input: again } = await runner.next(functionId);
+  const other = newId('ta');
+  await runner.items(again, other, 0, [1]);
+  expect(await runner.finished(again, other, yielded(1))).toMatchObject({ verdict: ACCEPTED });
+  expect(JSON.parse((await get(callId)).result!.toString())).toEqual([1]);
+  expect(await all(callId)).toEqual([[0, 1]]);
+});
+
 test('only the container that holds an input yields in its name', async () => {
   const { callId, input, container } = await begun();
   await runner.started(input, container);

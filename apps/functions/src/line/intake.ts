@@ -7,6 +7,7 @@ import {
   Verdict,
   type InputFinished,
   type InputStarted,
+  type InputSuccess,
   type Phase as PhaseMessage,
 } from '@berth/contracts/functions/v1/functions';
 import type { Database } from '@berth/database';
@@ -15,6 +16,7 @@ import type { Context } from '../context';
 import { isBlob, isFormat, isJson, PAYLOAD_BYTES_MAX } from '../domain/payload';
 import type { Phase } from '../domain/phases';
 import { readableError, type InputError } from '../domain/outcome';
+import type { CallView } from '../store/call-store';
 import {
   endedAmong,
   findWorkspace,
@@ -25,6 +27,7 @@ import {
   recordSuccess,
   type Finished,
 } from '../store/input-store';
+import { deleteItemsFrom } from '../store/item-store';
 import { composeItems, ITEMS_FORMAT } from './item-intake';
 import { tellCancelled, type RunnerLine } from './runner-lines';
 
@@ -60,7 +63,7 @@ export async function takeStarted(
 export async function takeFinished(parts: Parts, message: InputFinished): Promise<Answer> {
   const { db, relay, waiting, autoscaler, retries, log } = parts;
   const { inputId, attempt, containerId } = message;
-  const outcome = await gatherItems(db, message);
+  const { outcome, items } = await gatherItems(db, message);
   const finishedAt = message.finishedAt ?? new Date();
   const on: Finished = {
     inputId,
@@ -72,7 +75,7 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
   };
   const failure = failureOf(outcome) ?? (await failureOfBlob(parts, { inputId, outcome }));
   if (outcome?.$case === 'success' && !failure) {
-    const call = await recordSuccess(db, on, outcome.value);
+    const call = await keepSuccess(db, on, outcome.value, items);
     if (!call) return (await isRecorded(db, on)) ? accepted() : stale;
     waiting.announce([call]);
     autoscaler.ended([call]);
@@ -103,16 +106,35 @@ const phaseFromProto = ({ name, startedAt, durationMs }: PhaseMessage): Phase =>
   durationMs,
 });
 
+interface Gathered {
+  outcome: InputFinished['outcome'];
+  /** Of a generator: how many items its result has. */
+  items?: number;
+}
+
 /** The outcome; of a generator, with the list of its items as the result. */
-async function gatherItems(
+async function gatherItems(db: Database, { inputId, outcome }: InputFinished): Promise<Gathered> {
+  if (outcome?.$case !== 'success' || outcome.value.format !== ITEMS_FORMAT) return { outcome };
+  const composed = await composeItems(db, inputId, outcome.value);
+  if (composed) return { outcome: { $case: 'success', value: composed.success }, items: composed.count };
+  return {
+    outcome: { $case: 'failure', value: { ...resultInvalid('lacks items'), traceback: undefined } },
+  };
+}
+
+/** Records a success. Of a generator, in one step with what its readers then see: the items that the result has. */
+async function keepSuccess(
   db: Database,
-  { inputId, outcome }: InputFinished,
-): Promise<InputFinished['outcome']> {
-  if (outcome?.$case !== 'success' || outcome.value.format !== ITEMS_FORMAT) return outcome;
-  const value = await composeItems(db, inputId, outcome.value);
-  return value
-    ? { $case: 'success', value }
-    : { $case: 'failure', value: { ...resultInvalid('lacks items'), traceback: undefined } };
+  on: Finished,
+  result: InputSuccess,
+  items: number | undefined,
+): Promise<CallView | undefined> {
+  if (items === undefined) return recordSuccess(db, on, result);
+  return db.transact(async (tx) => {
+    const call = await recordSuccess(tx, on, result);
+    if (call) await deleteItemsFrom(tx, on.inputId, items);
+    return call;
+  });
 }
 
 /** The error in an outcome; undefined for a success that can be kept. */

@@ -23,28 +23,36 @@ export async function takeItems(
   return { verdict: Verdict.VERDICT_ACCEPTED, attempt };
 }
 
+export interface ComposedItems {
+  success: InputSuccess;
+  /** How many it is made of. */
+  count: number;
+}
+
 /**
- * The result of a generator: the list of its recorded items, or null where that is too large for a result: they are then
- * read one by one. Undefined where more were claimed than were told.
+ * The result of a generator: the list of the items that it claims, or null where that is too large for a result: they are
+ * then read one by one. Items of an attempt that failed after more are none of it. Undefined where more were claimed than
+ * were told.
  */
 export async function composeItems(
   db: Database,
   inputId: string,
   claim: InputSuccess,
-): Promise<InputSuccess | undefined> {
-  const { count, bytes } = await measureItems(db, inputId);
-  if (!/^\d{1,10}$/.test(claim.payload.toString()) || Number(claim.payload.toString()) > count)
-    return undefined;
-  const payload = bytes > PAYLOAD_BYTES_MAX ? Buffer.from('null') : await joinItems(db, inputId);
-  return { payload, format: 'json', blob: '' };
+): Promise<ComposedItems | undefined> {
+  if (!/^\d{1,9}$/.test(claim.payload.toString())) return undefined;
+  const claimed = Number(claim.payload.toString());
+  const { count, bytes } = await measureItems(db, inputId, claimed);
+  if (count < claimed) return undefined;
+  const payload = bytes > PAYLOAD_BYTES_MAX ? Buffer.from('null') : await joinItems(db, inputId, claimed);
+  return { success: { payload, format: 'json', blob: '' }, count };
 }
 
 /** The JSON of each is kept as it came: it is put together, never parsed. */
-async function joinItems(sql: Sql, inputId: string): Promise<Buffer> {
+async function joinItems(sql: Sql, inputId: string, count: number): Promise<Buffer> {
   const parts: Buffer[] = [];
   let last = -1;
   for (;;) {
-    const page = await listItems(sql, inputId, last);
+    const page = (await listItems(sql, inputId, last)).filter(({ index }) => index < count);
     if (page.length === 0) break;
     for (const { payload } of page) parts.push(Buffer.from(parts.length === 0 ? '[' : ','), payload);
     last = page.at(-1)!.index;

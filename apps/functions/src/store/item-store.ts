@@ -23,15 +23,23 @@ export async function recordItems(
   return row?.call_id;
 }
 
-/** How many items an input has, and how long the list of them is. */
-export async function measureItems(sql: Sql, inputId: string): Promise<{ count: number; bytes: number }> {
+/** How many of its first `claimed` items an input has, and how long the list of these is. */
+export async function measureItems(
+  sql: Sql,
+  inputId: string,
+  claimed: number,
+): Promise<{ count: number; bytes: number }> {
   const [row] = await sql.query<{ count: number; bytes: string }>(
     `SELECT count(*)::integer AS count, coalesce(sum(octet_length(payload) + 1), 0) + 1 AS bytes
-       FROM item WHERE input_id = $1`,
-    [inputId],
+       FROM item WHERE input_id = $1 AND index < $2`,
+    [inputId, claimed],
   );
   return { count: row!.count, bytes: Number(row!.bytes) };
 }
+
+/** Leaves the first `count` items of an input: the rest is of attempts that failed. */
+export const deleteItemsFrom = (sql: Sql, inputId: string, count: number) =>
+  sql.query('DELETE FROM item WHERE input_id = $1 AND index >= $2', [inputId, count]);
 
 export interface ItemRow {
   index: number;
