@@ -281,6 +281,19 @@ const isThere = process.env.DOCKER_HOST || existsSync('/var/run/docker.sock');
       const history = await docker.getImage(`berth/image:${stepless.imageId}`).history();
       expect(JSON.stringify([lines, history])).not.toContain(password);
 
+      // Nor does it stay where its pull ends before it has a name of its own.
+      const tagImage = jest.spyOn(engine, 'tagImage').mockRejectedValueOnce(new Error('no name today'));
+      await expect(build(what())).rejects.toThrow('no name today');
+      expect(await engine.findImage(base)).toBeUndefined();
+      const died = new Error('died');
+      tagImage.mockRejectedValueOnce(died);
+      const removeImage = jest.spyOn(engine, 'removeImage').mockRejectedValueOnce(died);
+      await expect(build(what())).rejects.toThrow(died);
+      tagImage.mockRestore();
+      removeImage.mockRestore();
+      expect(await engine.findImage(base)).toBeDefined();
+      await (await openNode()).close();
+
       // Others neither find it here nor get it from there.
       expect(await engine.findImage(base)).toBeUndefined();
       expect(await engine.findImage(`berth/cache:${stepless.imageId}-base-0`)).toBeUndefined();

@@ -180,9 +180,10 @@ export class NodeImages {
       const pull = async () => {
         if (await engine.findImage(base)) return base;
         await say(`Pulling ${base}`);
-        await engine.pull(base, { signal, ...(auth ? { auth } : {}) });
-        if (!auth) await used.add(base);
-        return auth ? this.#makeOwn(base, `${cacheOf(build.imageId)}base-${index}`) : base;
+        if (auth) return this.#pullOwn(base, `${cacheOf(build.imageId)}base-${index}`, auth, signal);
+        await engine.pull(base, { signal });
+        await used.add(base);
+        return base;
       };
       try {
         names.set(base, await (auth ? this.#inPrivate(base, pull) : pull()));
@@ -211,11 +212,28 @@ export class NodeImages {
     });
   }
 
-  async #makeOwn(base: string, name: string): Promise<string> {
-    const { engine } = this.tools;
+  /** Whatever ends it, the name under which others would find it goes: at the next start, if not before. */
+  async #pullOwn(
+    base: string,
+    name: string,
+    auth: { username: string; password: string },
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { engine, unfinished, log } = this.tools;
     const reference = /(:[^/]+|@sha256:[0-9a-f]+)$/.test(base) ? base : `${base}:latest`;
-    await engine.tagImage(reference, name);
-    await engine.removeImage(reference);
+    unfinished.notePull(reference);
+    try {
+      await engine.pull(base, { signal, auth });
+      await engine.tagImage(reference, name);
+    } finally {
+      await engine
+        .removeImage(reference)
+        .then(() => unfinished.forgetPull(reference))
+        .catch((error: unknown) => {
+          log.error({ err: error, reference }, 'what was pulled with a secret is there for others');
+          throw error;
+        });
+    }
     return name;
   }
 

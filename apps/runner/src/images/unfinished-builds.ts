@@ -1,4 +1,5 @@
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EngineError, type ContainerEngine } from '@berth/container-engine';
@@ -20,16 +21,34 @@ export class UnfinishedBuilds {
     await rm(join(this.folder, imageId), { force: true });
   }
 
+  /** This is about to be pulled with a secret: under that name anybody would find it. */
+  notePull(reference: string): void {
+    writeFileSync(join(this.folder, pullFile(reference)), reference, { mode: 0o600 });
+  }
+
+  /** It no longer has that name. */
+  async forgetPull(reference: string): Promise<void> {
+    await this.forget(pullFile(reference));
+  }
+
   /** Takes away what builds of an earlier process left, but for layers that an image has. */
   async removeLeftovers(engine: Pick<ContainerEngine, 'findImage' | 'removeImage'>): Promise<void> {
     await mkdir(this.folder, { recursive: true });
     for (const imageId of await readdir(this.folder)) {
+      if (imageId.startsWith(PULL)) {
+        await engine.removeImage(await readFile(join(this.folder, imageId), 'utf8'));
+        await this.forget(imageId);
+        continue;
+      }
       const layers = (await readFile(join(this.folder, imageId), 'utf8')).split('\n').filter(Boolean);
       for (const layer of layers.reverse()) await removeLayer(engine, layer);
       await this.forget(imageId);
     }
   }
 }
+
+const PULL = 'pull-';
+const pullFile = (reference: string) => PULL + createHash('sha256').update(reference).digest('hex');
 
 /** Removes a layer that nothing is made of and nobody has named. */
 async function removeLayer(
