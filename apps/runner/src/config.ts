@@ -27,6 +27,8 @@ export interface Config {
   simulatedGpus: string[];
   /** How long nothing in a container that has inputs can run before it is replaced. */
   frozenSeconds: number;
+  /** Of the disk, which volumes leave free. */
+  diskReserveGib: number;
   builds: {
     /** A file with the certificates that downloads are checked against. */
     certificatesFile: string | undefined;
@@ -62,6 +64,7 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
       BERTH_NODE_CPUS: z.coerce.number('must be a number of cores').min(0.1).max(4096).optional(),
       BERTH_NODE_MEMORY_MIB: z.coerce.number('must be a number of MiB').int().min(64).optional(),
       BERTH_FROZEN_SECONDS: z.coerce.number('must be a number of seconds').min(1).default(15),
+      BERTH_DISK_RESERVE_GIB: z.coerce.number('must be a number of GiB').min(0).default(1),
       BERTH_BUILD_CA_FILE: z.string().optional(),
       NODE_EXTRA_CA_CERTS: z.string().optional(),
       BERTH_BUILD_PIP_INDEX_URL: openUrl,
@@ -98,6 +101,7 @@ export function readRunnerConfig(env: NodeJS.ProcessEnv, dataDir: string): Confi
     memoryMib: values.BERTH_NODE_MEMORY_MIB,
     simulatedGpus: values.BERTH_SIMULATED_GPUS,
     frozenSeconds: values.BERTH_FROZEN_SECONDS,
+    diskReserveGib: values.BERTH_DISK_RESERVE_GIB,
     builds: {
       // What this process itself needs to reach anything, builds need, too.
       certificatesFile: values.BERTH_BUILD_CA_FILE || values.NODE_EXTRA_CA_CERTS || undefined,

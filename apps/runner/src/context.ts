@@ -111,6 +111,7 @@ export async function createContext({ config: service, env, log, tokens }: Base)
         client: volumeClient({ sync, volumes: volumeService }),
         owner: engine.isolated && process.getuid?.() === 0 ? CONTAINER_USER : undefined,
         log,
+        reserveBytes: config.diskReserveGib * 1024 ** 3,
       }),
       (it) => it.close(),
     );

@@ -1,5 +1,6 @@
 /** Copies of volumes on a real disk: what a container changes in them, also one that means harm, and what becomes of it. */
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
@@ -45,6 +46,7 @@ const openNode = async (options = {}): Promise<Volumes> => {
     client: volume,
     owner: undefined,
     log,
+    reserveBytes: 0,
     backgroundMs: 3_600_000,
     ...options,
   });
@@ -435,16 +437,66 @@ describe('when things break', () => {
     expect(fresh.read('a')).toBe('old');
   });
 
+  test('zeros take no room, in the cache and in copies, and what lies between them is kept', async () => {
+    const MIB = 1024 * 1024;
+    const zeros = createHash('sha256').update('zeros').digest('hex');
+    volume.put('sparse', 'middle');
+    const middle = volume.files.get('sparse')!.chunks[0]!;
+    volume.chunks.set(zeros, Buffer.alloc(4 * MIB));
+    volume.put('sparse', '', {
+      size: 128 * MIB + 6,
+      chunks: [...Array<string>(16).fill(zeros), middle, ...Array<string>(16).fill(zeros)],
+    });
+    const node = await openNode();
+    const one = await TestContainer.start(node, 'one');
+    const cached = readdirSync(join(folder, 'files/wo-1'), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
+    for (const path of [one.path('sparse'), ...cached]) {
+      const { size, blocks } = lstatSync(path);
+      expect(size).toBe(128 * MIB + 6);
+      expect(blocks * 512).toBeLessThan(MIB);
+      const content = readFileSync(path);
+      expect(content.subarray(64 * MIB, 64 * MIB + 6).toString()).toBe('middle');
+      content.fill(0, 64 * MIB, 64 * MIB + 6);
+      expect(content.equals(Buffer.alloc(content.length))).toBe(true);
+    }
+    expect(cached.length).toBe(1);
+  });
+
+  test('a head for which the disk has no room is not fetched, and the start says why', async () => {
+    volume.put('large', 'x', { size: 2 ** 50 });
+    let fetched = 0;
+    const fetchChunks = volume.fetchChunks.bind(volume);
+    volume.fetchChunks = (...asked) => (fetched++, fetchChunks(...asked));
+    const node = await openNode();
+    await expect(TestContainer.start(node, 'one')).rejects.toMatchObject({
+      kind: 'exhausted',
+      message: expect.stringContaining("The node's disk has no room for 1073741824 MiB"),
+    });
+    volume.put('large', 'x');
+    const strict = await openNode({ folder: join(folder, 'strict'), reserveBytes: 2 ** 50 });
+    await expect(TestContainer.start(strict, 'two')).rejects.toMatchObject({ kind: 'exhausted' });
+    expect(fetched).toBe(0);
+    await TestContainer.start(node, 'three');
+  });
+
   test('files that nobody used for longest make room for new ones', async () => {
     const { openFileCache } = await import('../src/volumes/file-cache');
-    const cache = await openFileCache(join(folder, 'cache'), volume, log, 250);
+    const cache = await openFileCache(
+      join(folder, 'cache'),
+      volume,
+      log,
+      { check: async () => undefined },
+      250,
+    );
     for (const [index, letter] of ['a', 'b', 'c'].entries()) {
       volume.put(letter, letter.repeat(100));
-      await cache.copyTo('wo-1', volume.files.get(letter)!.chunks, join(folder, `copy-${index}`));
+      await cache.copyTo('wo-1', volume.files.get(letter)!, join(folder, `copy-${index}`));
     }
     const left = () => readdirSync(join(folder, 'cache/wo-1'), { recursive: true, withFileTypes: true });
     await eventually(() => left().filter((entry) => entry.isFile()).length === 2);
-    await cache.copyTo('wo-1', volume.files.get('a')!.chunks, join(folder, 'again'));
+    await cache.copyTo('wo-1', volume.files.get('a')!, join(folder, 'again'));
     expect(readFileSync(join(folder, 'again'), 'utf8')).toBe('a'.repeat(100));
   });
 });

@@ -4,24 +4,26 @@
  * do that), never hard links, through which a write in place would change what all others have.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
-import { copyFile, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from '@berth/service-kit';
 import { untilAnswered } from '../files/until-answered';
-import type { VolumeClient } from './volume-client';
+import type { Room } from './room';
+import { copySparse, SparseWriter } from './sparse';
+import type { HeadFile, VolumeClient } from './volume-client';
 
 const BYTES_MAX = 32 * 1024 ** 3;
 
 export interface FileCache {
-  /** Puts a new file with this content at `target`, which is our own. */
-  copyTo(workspaceId: string, chunks: readonly string[], target: string): Promise<void>;
+  /** Puts a new file with this content at `target`, which is our own. Errors: `exhausted` where there is no room. */
+  copyTo(workspaceId: string, file: Pick<HeadFile, 'chunks' | 'size'>, target: string): Promise<void>;
 }
 
 export async function openFileCache(
   folder: string,
   client: Pick<VolumeClient, 'fetchChunks'>,
   log: Logger,
+  room: Room,
   bytesMax = BYTES_MAX,
 ): Promise<FileCache> {
   const aside = join(folder, 'unfinished');
@@ -35,11 +37,9 @@ export async function openFileCache(
     const partial = join(aside, randomUUID());
     try {
       await using file = await open(partial, 'wx', 0o600);
-      let written = 0;
-      for await (const content of client.fetchChunks(workspaceId, chunks)) {
-        await file.write(content);
-        written += content.length;
-      }
+      const writer = new SparseWriter(file);
+      for await (const content of client.fetchChunks(workspaceId, chunks)) await writer.write(content);
+      const written = await writer.end();
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await rename(partial, path);
       bytes += written;
@@ -60,20 +60,23 @@ export async function openFileCache(
   };
 
   return {
-    async copyTo(workspaceId, chunks, target) {
+    async copyTo(workspaceId, { chunks, size }, target) {
       if (chunks.length === 0) return writeFile(target, '', { flag: 'wx' });
       const key = createHash('sha256').update(chunks.join('')).digest('hex');
       const path = join(folder, workspaceId, key.slice(0, 2), key);
       for (;;) {
         try {
-          await copyFile(path, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+          await copySparse(path, target);
           break;
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
         }
         let work = fetching.get(path);
         if (!work) {
-          work = untilAnswered(() => fetch(workspaceId, chunks, path)).finally(() => fetching.delete(path));
+          work = room
+            .check(size)
+            .then(() => untilAnswered(() => fetch(workspaceId, chunks, path)))
+            .finally(() => fetching.delete(path));
           fetching.set(path, work);
         }
         await work;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { stampOf, type BaseFile } from '../domain/volume-changes';
 import type { FileCache } from './file-cache';
 import { OpenFolder } from './open-folder';
+import type { Room } from './room';
 import type { HeadFile } from './volume-client';
 
 const AT_ONCE = 8;
@@ -15,6 +16,7 @@ export interface Owner {
 
 export interface PlaceTools {
   cache: FileCache;
+  room: Room;
   workspaceId: string;
   /** The container's copy. */
   data: string;
@@ -27,13 +29,14 @@ export interface PlaceTools {
 /**
  * Puts files of a head where the container finds them, each whole or not at all, and gives them with their stamps. What
  * is in the way (a folder where a file belongs, or the other way round) is the container's own, and stays: such a file is
- * not among those that are given.
+ * not among those that are given. Errors: `exhausted` where the disk has no room for them, before any is placed.
  */
 export async function placeFiles(
   tools: PlaceTools,
   files: ReadonlyMap<string, HeadFile>,
   signal?: AbortSignal,
 ): Promise<Map<string, BaseFile>> {
+  await tools.room.check([...files.values()].reduce((sum, { size }) => sum + size, 0));
   const placed = new Map<string, BaseFile>();
   const byFolder = Map.groupBy(files, ([path]) => path.slice(0, Math.max(0, path.lastIndexOf('/'))));
   for (const [path, inside] of byFolder) {
@@ -67,7 +70,7 @@ async function placeFile(
       await symlink(file.link, partial);
       if (owner) await lchown(partial, owner.uid, owner.gid);
     } else {
-      await cache.copyTo(workspaceId, file.chunks, partial);
+      await cache.copyTo(workspaceId, file, partial);
       await chmod(partial, file.executable ? 0o755 : 0o644);
       if (owner) await chown(partial, owner.uid, owner.gid);
       await utimes(partial, file.modifiedAt, file.modifiedAt);

@@ -16,6 +16,7 @@ import { untilAnswered } from '../files/until-answered';
 import { writeAtomically } from '../files/write-atomically';
 import { openFileCache } from './file-cache';
 import type { Owner } from './place';
+import { roomOn } from './room';
 import { VolumeFolder, volumeIsNotMounted, type Committed, type FolderTools } from './volume-folder';
 import type { Head, VolumeClient } from './volume-client';
 
@@ -33,7 +34,7 @@ export interface Volumes {
   /**
    * Copies of all volumes that a container's spec names, as their heads are now. `say` reaches who reads its logs;
    * `signal` aborts when the container is not wanted any more.
-   * Errors: `not_found` for a volume that is not there; `unavailable` when sync does not answer for half a minute.
+   * Errors: `not_found` for a volume that is not there; `exhausted` where the disk has no room; `unavailable` when sync does not answer for half a minute.
    */
   open(
     containerId: string,
@@ -82,6 +83,8 @@ export interface VolumesOptions {
   /** Who containers are; undefined: the same as we. */
   owner: Owner | undefined;
   log: Logger;
+  /** Of the disk, which volumes leave free. */
+  reserveBytes: number;
   backgroundMs?: number;
 }
 
@@ -90,11 +93,13 @@ export async function openVolumes({
   client,
   owner,
   log,
+  reserveBytes,
   backgroundMs = BACKGROUND_MS,
 }: VolumesOptions): Promise<Volumes> {
   const work = join(folder, 'work');
   await mkdir(work, { recursive: true, mode: 0o700 });
-  const cache = await openFileCache(join(folder, 'files'), client, log);
+  const room = roomOn(folder, reserveBytes);
+  const cache = await openFileCache(join(folder, 'files'), client, log, room);
   const containers = new Map<string, Map<string, InUse>>();
   const stopping = new AbortController();
   /** Commits of copies whose containers are gone. */
@@ -102,6 +107,7 @@ export async function openVolumes({
 
   const toolsOf = (root: string, { workspaceId, volumeId }: Copy): FolderTools => ({
     cache,
+    room,
     client,
     workspaceId,
     volumeId,
