@@ -1,5 +1,5 @@
 /** The REST door: routes of the contracts, the OpenAPI document, and whether the platform is up. */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import fastify, {
   type FastifyError,
@@ -159,6 +159,7 @@ function serverFor(handler: RequestListener, web: WebDoor, shell: ShellDoor): Se
         (web.targetOf(request) !== undefined || shell.isFor(request)),
     },
     (request, response) => {
+      if (hasTwoHosts(request)) return answerMalformed(twoHosts(), request.socket);
       const target = web.targetOf(request);
       if (target) return web.serve(request, response, target);
       const late = setTimeout(() => {
@@ -170,6 +171,7 @@ function serverFor(handler: RequestListener, web: WebDoor, shell: ShellDoor): Se
     },
   );
   server.on('upgrade', (request, socket, head) => {
+    if (hasTwoHosts(request)) return answerMalformed(twoHosts(), socket as Socket);
     const target = web.targetOf(request);
     if (target) web.upgrade(request, socket, head, target);
     else if (shell.isFor(request)) shell.upgrade(request, socket, head);
@@ -257,6 +259,12 @@ function toBerthError(error: unknown): BerthError {
 
 const headerOf = (value: string | string[] | undefined): string | undefined =>
   Array.isArray(value) ? value[0] : value;
+
+/** Whoever stands before the gateway may have gone by the other one (RFC 9112, 3.2). */
+const hasTwoHosts = ({ rawHeaders }: IncomingMessage): boolean =>
+  rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host').length > 1;
+
+const twoHosts = (): NodeJS.ErrnoException => Object.assign(new Error(), { code: 'TWO_HOSTS' });
 
 /** Bytes that are no HTTP: there is no request to answer, only a socket. */
 function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {

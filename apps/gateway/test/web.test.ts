@@ -397,11 +397,22 @@ describe('smuggling', () => {
     ['chunked that is not last', 'transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n'],
     ['a space before the colon', 'content-length : 4\r\n\r\nabcd'],
     ['a folded line', 'x-a: b\r\n content-length: 4\r\n\r\nabcd'],
+    ['two hosts', 'host: y\r\n\r\n'],
     ['NUL in a value', 'x-a: b\0c\r\n\r\n'],
   ])('%s is no request', async (_, rest) => {
     const got = await raw(`POST ${path()} HTTP/1.1\r\nhost: x\r\n${rest}`);
     expect(got).toMatch(/^HTTP\/1\.1 400 /);
     expect(functions.calls.length).toBe(taken);
+  });
+
+  test('two hosts are no request to the API either, nor for an upgrade', async () => {
+    for (const [path, more] of [
+      ['/healthz', ''],
+      [new URL(fresh('asgi')).pathname, 'connection: Upgrade\r\nupgrade: websocket\r\n'],
+    ]) {
+      const got = await raw(`GET ${path} HTTP/1.1\r\nhost: x\r\n${more}Host: y\r\n\r\n`);
+      expect(got).toMatch(/^HTTP\/1\.1 400 /);
+    }
   });
 
   test('headers that are too large are refused', async () => {
