@@ -4,6 +4,7 @@ export { allowLocalCalls, localServer } from './local-calls';
 export type { Answer, Codec, LocalOptions } from './local-calls';
 export * from './config';
 export * from './definition';
+export * from './drained';
 export * from './errors';
 export * from './log';
 export * from './metrics';

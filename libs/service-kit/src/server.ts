@@ -27,6 +27,7 @@ import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import { admit } from './access';
 import { splitPath, type HandlersOf, type MethodShape, type ServiceShape } from './definition';
+import { drained } from './drained';
 import { BerthError, ERROR_KINDS, toServiceError } from './errors';
 import { LocalServer } from './local-calls';
 import type { Logger } from './log';
@@ -250,12 +251,6 @@ function guard(method: MethodShape, handler: (...args: never[]) => unknown, gate
     );
   };
 }
-
-const drained = (call: ServerWritableStream<unknown, unknown>, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    call.once('drain', resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 
 export interface GrpcServer {
   /** Where it listens, with the port that was given for port 0. */

@@ -13,6 +13,7 @@ import type {
 import type { DescMethod } from '@berth/contracts';
 import {
   BerthError,
+  drained,
   extractTrace,
   isTracing,
   SpanKind,
@@ -113,12 +114,6 @@ function proxyStream(method: PublicMethod, context: ProxyContext): handleServerS
     );
   };
 }
-
-const drained = (call: ServerWritableStream<Buffer, Buffer>, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    call.once('drain', resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 
 function shown(error: unknown, method: PublicMethod, { log }: ProxyContext) {
   const known = publicError(error, method.peer);
