@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { Client, credentials, Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import type { MethodShape, RequestOf, ResponseOf, ServiceShape } from './definition';
 import { splitPath } from './definition';
-import { fromServiceError } from './errors';
+import { BerthError, fromServiceError } from './errors';
 import { localServer, type Answer, type Codec, type LocalOptions } from './local-calls';
 import { MESSAGE_BYTES_MAX, type CallContext } from './server';
 import { injectTrace, isTracing, SpanKind, traced } from './telemetry';
@@ -130,9 +130,13 @@ export function connect<S extends ServiceShape>(definition: S, address: string, 
       const send = async () => {
         const metadata = await metadataFor(options);
         const signal = options.signal ?? options.for?.signal;
+        if (signal?.aborted) throw new BerthError('cancelled', 'The caller went away.');
         return new Promise((resolve, reject) => {
-          const cancel = () => call.cancel();
-          const call = channel.unary(
+          // An answer may come before `call` is known: then there is nothing to cancel.
+          let call: { cancel(): void } | undefined;
+          const cancel = () => call?.cancel();
+          signal?.addEventListener('abort', cancel, { once: true });
+          call = channel.unary(
             method.path,
             codec,
             request,
@@ -145,7 +149,6 @@ export function connect<S extends ServiceShape>(definition: S, address: string, 
               else resolve(response);
             },
           );
-          signal?.addEventListener('abort', cancel, { once: true });
         });
       };
       return isTracing() ? traced(splitPath(method.path).method, { kind: SpanKind.CLIENT }, send) : send();
@@ -154,6 +157,8 @@ export function connect<S extends ServiceShape>(definition: S, address: string, 
 
   const serverStream = (method: MethodShape) =>
     async function* (request: never, options: CallOptions = {}) {
+      const signal = options.signal ?? options.for?.signal;
+      if (signal?.aborted) return;
       const call = channel.serverStream(
         method.path,
         codecOf(method),
@@ -161,7 +166,6 @@ export function connect<S extends ServiceShape>(definition: S, address: string, 
         await metadataFor(options),
         options.timeoutMs === undefined ? {} : { deadline: deadlineFor(options) },
       );
-      const signal = options.signal ?? options.for?.signal;
       const cancel = () => call.cancel();
       signal?.addEventListener('abort', cancel, { once: true });
       try {

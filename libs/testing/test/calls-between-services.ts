@@ -143,6 +143,15 @@ export function describeCalls(road: string): void {
       await eventually(() => seen.aborted === before + 1);
     });
 
+    test('is not made for a caller that has gone already', async () => {
+      const caller = await bed.caller();
+      const options = { for: caller, signal: AbortSignal.abort() };
+      await expect(client.getApp(app('ap-wait'), options)).rejects.toMatchObject({ kind: 'cancelled' });
+      const sent = seen.sent;
+      for await (const _ of client.streamLogs(logs('ap-endless'), options)) throw new Error('nobody asked');
+      expect(seen.sent).toBe(sent);
+    });
+
     test('does not carry a message that is too large', async () => {
       const caller = await bed.caller();
       await expect(client.getApp(app('ap-large'), { for: caller })).rejects.toMatchObject({

@@ -43,6 +43,8 @@ export class SessionServer {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject).listen(path, resolve);
     });
+    // One that cannot be let in (this process has too many files open) is that one's loss.
+    this.#server.on('error', () => undefined);
     await chmod(path, 0o666); // As the worker's own socket: the token says who may enter.
   }
 

@@ -364,7 +364,10 @@ export class WorkerConnection {
   cancel(inputId: string): void {
     const running = this.#running.get(inputId);
     if (this.#closed || !running || running.cancelling) return;
-    const ask = () => this.#send({ type: 'cancel', input_id: inputId });
+    const ask = () => {
+      // One that does not read has earlier words of it still before it.
+      if (!this.#socket.writableNeedDrain) this.#send({ type: 'cancel', input_id: inputId });
+    };
     // Repeated until the input ends: a worker can miss one that comes just as user code begins to block.
     running.cancelling = setInterval(ask, CANCEL_AGAIN_MS);
     ask();

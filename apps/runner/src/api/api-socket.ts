@@ -158,6 +158,8 @@ async function listen(server: Server, path: string): Promise<void> {
     server.once('error', reject);
     server.listen(path, resolve);
   });
+  // One that cannot be let in (this process has too many files open) is that one's loss.
+  server.on('error', () => undefined);
   // The container's user is not ours. Its folder, which only this container has, says who may come near.
   await chmod(path, 0o666);
 }

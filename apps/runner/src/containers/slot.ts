@@ -214,6 +214,7 @@ export async function runInput(
   const phases = context.takePhases();
   let asked: AskedEnd | undefined;
   let grace: NodeJS.Timeout | undefined;
+  let isDone = false;
   const ending = new AbortController();
   const end = (why: AskedEnd) => {
     if (asked) {
@@ -226,10 +227,15 @@ export async function runInput(
     // A client that leaves must not take a container from others: what does not hear of it may run until its time is over.
     if (why === 'cancelled' && taken.input.format === WEB_FORMAT) return;
     const graceMs = why === 'timeout' ? TIMEOUT_GRACE_MS : CANCEL_GRACE_MS;
-    grace = setTimeout(() => context.kill('overran'), graceMs);
+    if (!isDone) grace = setTimeout(() => context.kill('overran'), graceMs);
   };
   running.set(inputId, { callId, attempt, end });
   const limit = setTimeout(() => end('timeout'), spec.timeout * 1000);
+  const stopClocks = () => {
+    isDone = true;
+    clearTimeout(limit);
+    clearTimeout(grace);
+  };
   const tell = setTimeout(
     () => line.tellStarted({ inputId, attempt, containerId, startedAt, redelivered: false, phases }),
     TELL_START_MS,
@@ -241,10 +247,12 @@ export async function runInput(
       items ??= new ItemStream(context, { inputId, attempt }, end);
       items.take(item);
     }, ending.signal);
+    // User code is done: however long its items wait for their verdict is not its time.
+    stopClocks();
+    // Looked at now: the others forget themselves as soon as the container has ended.
+    const begun = [...running.values()].filter(({ waits }) => !waits).length;
     if (items) await items.settled();
     if (said.kind === 'lost') {
-      // Looked at now: the others forget themselves as soon as the container has ended.
-      const begun = [...running.values()].filter(({ waits }) => !waits).length;
       const inCompany = begun > 1 || context.exitCalled;
       outcome = outcomeLost(await ended, { asked, attempt, inCompany }, limits);
     } else {
@@ -257,9 +265,8 @@ export async function runInput(
     const message = `The input could not be handed to its container: ${(error as Error).message}`;
     outcome = { kind: 'failure', error: { type: 'infrastructure', message, traceback: undefined } };
   } finally {
-    clearTimeout(limit);
+    stopClocks();
     clearTimeout(tell);
-    clearTimeout(grace);
     running.delete(inputId);
   }
   if (outcome) tellOutcome(context, taken, outcome, { startedAt, phases });
