@@ -52,9 +52,15 @@ export async function createContext({ env, log, tokens }: Base): Promise<Context
   };
   const sessions = openSessions(authenticate, log);
   const gate = openGate(config.peers.get('identity')!, tokens, log);
-  const bus = await hearRevocations(config.natsUrl, [sessions, gate.cache], containerTokens, log);
   const webSessions = new WebSessions();
   const shells = new HeldShells();
+  const bus = await hearRevocations(
+    config.natsUrl,
+    [sessions, gate.cache],
+    webSessions,
+    containerTokens,
+    log,
+  );
 
   let http: HttpDoor | undefined;
   let grpc: GrpcDoor | undefined;

@@ -3,6 +3,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect as connectSocket } from 'node:net';
 import WebSocket from 'ws';
 import { InvocationStatus } from '@berth/contracts/functions/v1/functions';
+import { openBus } from '@berth/events';
 import { eventually, testBed, type TestBed } from '@berth/testing';
 import { gateway, type RunningGateway } from '../src/service';
 import { RunnerLine, standInProxyTokens, standInWebFunctions, TOKEN, type WebCall } from './web-stand-ins';
@@ -179,6 +180,20 @@ describe('the gate', () => {
       expect(identity.asked - before).toBe(brand === 'modal' ? 1 : 0);
     }
   });
+});
+
+test('a stream ends when the token that let it in is revoked', async () => {
+  const headers = { 'modal-key': TOKEN.id, 'modal-secret': TOKEN.secret };
+  const asked = ask(`${running.httpUrl}/w/gated`, 'GET', headers);
+  const { line } = await nextLine();
+  line.say({ $case: 'head', value: { status: 200, headers: [] } });
+  line.say({ $case: 'body', value: Buffer.from('first') });
+  await asked.response;
+  const bus = await openBus(bed.env.BERTH_NATS_URL!, 'test');
+  bus.nats.publish('berth.events.credential.v1.revoked', JSON.stringify({ credential_id: TOKEN.id }));
+  await bus.nats.flush();
+  await expect(asked.text).rejects.toThrow();
+  await bus[Symbol.asyncDispose]();
 });
 
 describe('what breaks on the way', () => {

@@ -15,6 +15,7 @@ const Revoked = z.object({ credential_id: z.string().min(1) });
 export async function hearRevocations(
   natsUrl: string,
   caches: readonly Forgetful[],
+  open: Pick<Forgetful, 'revoke'>,
   containerTokens: ContainerTokens,
   log: Logger,
 ): Promise<Bus> {
@@ -24,7 +25,7 @@ export async function hearRevocations(
       try {
         if (error) throw error;
         const { credential_id } = Revoked.parse(message.json());
-        for (const cache of caches) cache.revoke(credential_id);
+        for (const each of [...caches, open]) each.revoke(credential_id);
       } catch (cause) {
         // An event that names nobody could mean anybody.
         log.warn({ err: cause }, 'a revocation could not be read: all sessions are asked for again');

@@ -7,8 +7,8 @@ import { PROXY_TOKEN_HEADERS } from './headers';
 
 /** The gate before endpoints that want a proxy token. */
 export interface Gate {
-  /** Whose endpoints the proxy token in these headers opens. Errors: `unauthenticated`. */
-  workspaceOf(headers: IncomingHttpHeaders): Promise<string>;
+  /** The proxy token in these headers: its id, and whose endpoints it opens. Errors: `unauthenticated`. */
+  tokenIn(headers: IncomingHttpHeaders): Promise<{ credentialId: string; workspaceId: string }>;
   /** Hears of revocations. */
   cache: Forgetful;
   close(): void;
@@ -30,10 +30,10 @@ export function openGate(identityAddress: string, tokens: Tokens, log: Logger): 
   }, log);
   return {
     cache,
-    async workspaceOf(headers) {
+    async tokenIn(headers) {
       const secret = proxyTokenIn(headers);
       if (!secret) throw needsProxyToken();
-      return (await cache.sessionFor({ as: 'proxyToken', secret })).workspaceId;
+      return cache.sessionFor({ as: 'proxyToken', secret });
     },
     close: () => identity.close(),
   };

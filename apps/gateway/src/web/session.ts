@@ -15,7 +15,7 @@ import {
 import { BerthError } from '@berth/service-kit';
 import type { Exchange, FromApp, FromClient } from './exchange';
 import { BadResponse } from './headers';
-import { failureOf } from './failures';
+import { failureOf, needsProxyToken } from './failures';
 import type { Messages } from './messages';
 
 export type SessionStream = ServerDuplexStream<AttachSessionRequest, AttachSessionResponse>;
@@ -39,6 +39,8 @@ export class WebSession {
   constructor(
     private readonly head: RequestHead,
     private readonly exchange: Exchange,
+    /** Of the proxy token that let it in. */
+    readonly credentialId: string | undefined,
   ) {
     this.over = this.#end.promise;
     exchange.gone.addEventListener('abort', () => this.#finish(), { once: true });
@@ -144,8 +146,8 @@ export class WebSession {
 export class WebSessions {
   readonly #open = new Map<string, WebSession>();
 
-  open(head: RequestHead, exchange: Exchange): WebSession {
-    const session = new WebSession(head, exchange);
+  open(head: RequestHead, exchange: Exchange, credentialId?: string): WebSession {
+    const session = new WebSession(head, exchange, credentialId);
     this.#open.set(session.id, session);
     void session.over.then(() => this.#open.delete(session.id));
     return session;
@@ -160,6 +162,13 @@ export class WebSessions {
 
   get size(): number {
     return this.#open.size;
+  }
+
+  /** Ends those that this proxy token let in: a stream may be open for days. */
+  revoke(credentialId: string): void {
+    for (const session of [...this.#open.values()]) {
+      if (session.credentialId === credentialId) session.fail(needsProxyToken());
+    }
   }
 
   /** Ends all that there are. */

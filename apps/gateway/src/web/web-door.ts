@@ -152,8 +152,10 @@ export class WebDoor {
       endpoint = await this.#find(target.label, requestId);
       const { web, functionId } = endpoint;
       let proxyWorkspaceId = '';
+      let credentialId: string | undefined;
       if (web.requiresProxyAuth) {
-        proxyWorkspaceId = await this.context.gate.workspaceOf(request.headers);
+        const token = await this.context.gate.tokenIn(request.headers);
+        ({ workspaceId: proxyWorkspaceId, credentialId } = token);
         if (proxyWorkspaceId !== endpoint.workspaceId) throw needsProxyToken();
       }
       const isUpgrade = asked !== Upgrade.UPGRADE_UNSPECIFIED;
@@ -163,7 +165,7 @@ export class WebDoor {
       leave = this.context.bounds.enter(functionId);
       if (!leave) throw tooMany();
       const exchange = exchangeFor(web.kind);
-      const session = this.#open(request, target, requestId, web, isUpgrade, exchange);
+      const session = this.#open(request, target, requestId, web, isUpgrade, exchange, credentialId);
       heldGauge.inc();
       void session.over.finally(() => heldGauge.dec());
       this.#call(session, endpoint, target, proxyWorkspaceId, requestId, request);
@@ -182,6 +184,7 @@ export class WebDoor {
     web: Web,
     isUpgrade: boolean,
     exchange: Exchange,
+    credentialId: string | undefined,
   ): WebSession {
     const { protocol } = this.options.publicUrl;
     const scheme = protocol.slice(0, -1);
@@ -209,6 +212,7 @@ export class WebDoor {
         upgrade,
       },
       exchange,
+      credentialId,
     );
   }
 
