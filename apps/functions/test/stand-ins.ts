@@ -57,8 +57,8 @@ export const workspaceStandIn = standInOf(
   }),
 );
 
-/** Keeps trees in memory, by workspace; the same files are the same tree. */
-export function syncStandIn(): ServiceModule {
+/** Keeps trees in memory, by workspace; the same files are the same tree. While `faults.away` it gives none. */
+export function syncStandIn(faults = { away: false, refused: 0 }): ServiceModule {
   const trees = new Map<string, { workspaceId: string; entries: TreeEntry[]; files?: string }>();
   const treeOf = (treeId: string) => ({
     tree: { treeId, entries: trees.get(treeId)!.entries, contentHash: '', createdAt: new Date() },
@@ -76,6 +76,10 @@ export function syncStandIn(): ServiceModule {
       return treeOf(treeId);
     },
     getTree: async ({ treeId, workspaceId }, call: CallContext) => {
+      if (faults.away) {
+        faults.refused++;
+        throw new BerthError('unavailable', 'away');
+      }
       if (trees.get(treeId)?.workspaceId !== (workspaceId || workspaceOf(call))) {
         throw new BerthError('not_found', 'No such tree.', { field: 'tree_id' });
       }

@@ -9,11 +9,12 @@ import {
   PutFunctionCallInputsRequest,
   Runtime,
   SpawnFunctionRequest,
+  Verdict,
 } from '@berth/contracts/functions/v1/functions';
 import { SyncServiceService } from '@berth/contracts/sync/v1/sync';
 import { newId } from '@berth/database';
 import type { CallContext, ClientOf } from '@berth/service-kit';
-import { testBed, type TestBed } from '@berth/testing';
+import { eventually, testBed, type TestBed } from '@berth/testing';
 import { functions } from '../src/service';
 import { failure, RunnerLine, success } from './runner-line';
 import { SchedulerStandIn, syncStandIn, workspaceStandIn } from './stand-ins';
@@ -22,12 +23,13 @@ let bed: TestBed;
 let client: ClientOf<typeof FunctionsServiceService>;
 let owner: CallContext;
 let runner: RunnerLine;
+const syncFaults = { away: false, refused: 0 };
 const scheduler = new SchedulerStandIn(() => bed);
 
 beforeAll(async () => {
   bed = await testBed();
   await bed.start(workspaceStandIn);
-  await bed.start(syncStandIn());
+  await bed.start(syncStandIn(syncFaults));
   await bed.start(scheduler.module);
   await bed.start(functions);
   client = bed.connect(FunctionsServiceService, 'functions', 'gateway');
@@ -221,6 +223,25 @@ describe('blobs', () => {
     expect(await put(blob)).toEqual({ numAccepted: 1 });
     await expect(put(await store({ value: 'd' }))).rejects.toMatchObject({ kind: 'precondition' });
     expect((await runner.next(functionId)).input).toMatchObject({ format: 'json', blob });
+  });
+
+  test('a result in a blob waits alone while sync is away', async () => {
+    const [first, second] = [await aFunction(), await aFunction()];
+    const blob = await store({ value: 'kept' });
+    const slow = (await spawn(first, {})).functionCall!.callId;
+    const quick = (await spawn(second, {})).functionCall!.callId;
+    const statusOf = async (callId: string) =>
+      (await client.getFunctionCall({ callId }, { for: owner })).functionCall!.status;
+    const [one, two] = [(await runner.next(first)).input, (await runner.next(second)).input];
+    syncFaults.away = true;
+    const waiting = runner.finished(one, newId('ta'), inBlob(blob));
+    await eventually(() => syncFaults.refused > 0);
+    await runner.finished(two, newId('ta'), success(1));
+    expect(await statusOf(quick)).toBe(InvocationStatus.INVOCATION_STATUS_SUCCESS);
+    expect(await statusOf(slow)).not.toBe(InvocationStatus.INVOCATION_STATUS_SUCCESS);
+    syncFaults.away = false;
+    expect(await waiting).toMatchObject({ verdict: Verdict.VERDICT_ACCEPTED });
+    expect(await statusOf(slow)).toBe(InvocationStatus.INVOCATION_STATUS_SUCCESS);
   });
 
   test('what is no blob of the workspace is refused before any effect', async () => {

@@ -3,6 +3,7 @@
  * different inputs beside each other. A message that could not be handled (Postgres went away) breaks the line: the
  * runner makes a new one and says it again.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   Verdict,
   type InputFinished,
@@ -59,8 +60,15 @@ export async function takeStarted(
   return stale;
 }
 
-/** It ended. Recorded once: whoever comes second, or under a superseded attempt, is stale. */
-export async function takeFinished(parts: Parts, message: InputFinished): Promise<Answer> {
+/**
+ * It ended. Recorded once: whoever comes second, or under a superseded attempt, is stale. Where it cannot be checked yet
+ * it waits until it can, or the line has ended.
+ */
+export async function takeFinished(
+  parts: Parts,
+  message: InputFinished,
+  lineEnded: AbortSignal,
+): Promise<Answer> {
   const { db, relay, waiting, autoscaler, retries, log } = parts;
   const { inputId, attempt, containerId } = message;
   const { outcome, items } = await gatherItems(db, message);
@@ -73,7 +81,7 @@ export async function takeFinished(parts: Parts, message: InputFinished): Promis
     finishedAt,
     containerPhases: message.phases.map(phaseFromProto),
   };
-  const failure = failureOf(outcome) ?? (await failureOfBlob(parts, { inputId, outcome }));
+  const failure = failureOf(outcome) ?? (await failureOfBlob(parts, { inputId, outcome }, lineEnded));
   if (outcome?.$case === 'success' && !failure) {
     const call = await keepSuccess(db, on, outcome.value, items);
     if (!call) return (await isRecorded(db, on)) ? accepted() : stale;
@@ -152,21 +160,32 @@ function failureOf(outcome: InputFinished['outcome']): InputError | undefined {
   return undefined;
 }
 
-/** A container may say that its result is anywhere: it counts when it is a blob of the input's own workspace. */
+const RETRY_FIRST_MS = 200;
+const RETRY_MAX_MS = 5_000;
+
+/**
+ * A container may say that its result is anywhere: it counts when it is a blob of the input's own workspace. While sync is
+ * away this outcome waits alone: to end the line would keep those of all other inputs of the node waiting with it.
+ */
 async function failureOfBlob(
-  { db, sync }: Pick<Parts, 'db' | 'sync'>,
+  { db, sync, log }: Pick<Parts, 'db' | 'sync' | 'log'>,
   { inputId, outcome }: Pick<InputFinished, 'inputId' | 'outcome'>,
+  lineEnded: AbortSignal,
 ): Promise<InputError | undefined> {
   if (outcome?.$case !== 'success' || !outcome.value.blob) return undefined;
   const workspaceId = await findWorkspace(db, inputId);
   if (!workspaceId) return undefined; // No such input: the record says so.
-  try {
-    const { tree } = await sync.getTree({ treeId: outcome.value.blob, workspaceId });
-    return isBlob(tree!.entries) ? undefined : resultInvalid('is no tree of one file of at most 512 MiB');
-  } catch (error) {
-    if (error instanceof BerthError && error.kind === 'not_found')
-      return resultInvalid('is not where it is said to be');
-    throw error;
+  for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(2 * retryMs, RETRY_MAX_MS)) {
+    try {
+      const { tree } = await sync.getTree({ treeId: outcome.value.blob, workspaceId });
+      return isBlob(tree!.entries) ? undefined : resultInvalid('is no tree of one file of at most 512 MiB');
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      if (error.kind === 'not_found') return resultInvalid('is not where it is said to be');
+      if (error.kind !== 'unavailable' && error.kind !== 'timeout') throw error;
+      log.warn({ err: error, inputId, retryMs }, 'a result could not be looked up: trying again');
+    }
+    await pause(retryMs, undefined, { signal: lineEnded });
   }
 }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { AttachRunnerRequest, AttachRunnerResponse } from '@berth/contracts/functions/v1/functions';
 import { BerthError, type CallContext } from '@berth/service-kit';
@@ -13,6 +14,8 @@ export const attachRunner =
     new Promise((resolve, reject) => {
       const { lines, stopping, log } = context;
       let over = false;
+      const ended = new AbortController();
+      setMaxListeners(0, ended.signal); // One for each outcome that waits.
       const line: RunnerLine = {
         nodeId: undefined,
         write: (message) => {
@@ -25,6 +28,7 @@ export const attachRunner =
       const end = (error?: unknown) => {
         if (over) return;
         over = true;
+        ended.abort();
         lines.delete(line);
         call.signal.removeEventListener('abort', onEnd);
         stopping.signal.removeEventListener('abort', onEnd);
@@ -60,7 +64,7 @@ export const attachRunner =
         } else if (message?.$case === 'items') {
           handle(message.value.inputId, sequence, () => takeItems(context, message.value));
         } else if (message?.$case === 'finished') {
-          handle(message.value.inputId, sequence, () => takeFinished(context, message.value));
+          handle(message.value.inputId, sequence, () => takeFinished(context, message.value, ended.signal));
         }
       });
       stream.on('end', onEnd);
