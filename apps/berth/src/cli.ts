@@ -1,19 +1,13 @@
 #!/usr/bin/env node
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { platformNode } from './cli/platform-node';
 import { createProgram, runProgram } from './cli/program';
 
 /** The program that supervises: it is smaller than this one, and this one becomes it where Node can. */
 const supervisor = join(__dirname, 'up.js');
-
-/** The Node that the platform is made for; this program itself runs on any from 20 on. */
-function platformNode(): string {
-  const pinned = join(__dirname, '../../node_modules/node/bin/node');
-  return existsSync(pinned) ? pinned : process.execPath;
-}
 
 async function become(words: string[]): Promise<void> {
   const node = platformNode();

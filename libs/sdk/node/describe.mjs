@@ -1,13 +1,14 @@
 /**
- * What the command line asks of a user's TypeScript or JavaScript file, in the user's own Node: prints its app as JSON.
+ * What the command line asks of a user's TypeScript or JavaScript file, in the Node that the platform brings: prints its app as JSON.
  * Run with the file's path; what the file prints goes to stderr.
  */
 import { existsSync } from 'node:fs';
-import { registerHooks } from 'node:module';
+import * as module from 'node:module';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const own = new URL('./sdk.mjs', import.meta.url).href;
+const { registerHooks } = module;
 if (registerHooks === undefined) fail(`Node ${process.versions.node} is too old: take 22.18 or newer.`);
 const file = resolve(process.argv[2]);
 const folder = dirname(file);

@@ -132,11 +132,11 @@ export function connect<S extends ServiceShape>(definition: S, address: string, 
         const signal = options.signal ?? options.for?.signal;
         if (signal?.aborted) throw new BerthError('cancelled', 'The caller went away.');
         return new Promise((resolve, reject) => {
-          // An answer may come before `call` is known: then there is nothing to cancel.
-          let call: { cancel(): void } | undefined;
-          const cancel = () => call?.cancel();
+          // An answer may come before the call is known: then there is nothing to cancel.
+          const made: { call?: { cancel(): void } } = {};
+          const cancel = () => made.call?.cancel();
           signal?.addEventListener('abort', cancel, { once: true });
-          call = channel.unary(
+          made.call = channel.unary(
             method.path,
             codec,
             request,

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { pythonModule, workerFolder } from '@berth/worker-protocol';
+import { platformNode } from './platform-node';
 
 const parameterSchema = z.object({
   name: z.string(),
@@ -50,7 +51,7 @@ export function readTarget(text: string): { file: string; name: string | undefin
 export async function describeFile(file: string): Promise<DescribedApp> {
   const { code, stdout } = PYTHON.test(file)
     ? await runModule(['describe', file], 'pipe', {})
-    : await runProgram(process.execPath, [describeScript(), file], 'pipe', process.env);
+    : await runProgram(platformNode(), [describeScript(), file], 'pipe', process.env);
   if (code !== 0) throw new FileFailed(`${file} could not be read: the reason is above.`);
   return appSchema.parse(JSON.parse(stdout));
 }
