@@ -75,13 +75,14 @@ test('while it waits no container is kept for it, and it needs none to be asked 
 test('it asks for a container again when it is due', async () => {
   const { functionId } = await world.aFunction({
     retries: 1,
-    retryDelay: seconds(4, 1),
+    // Long enough for a slow machine to see that none is wished for meanwhile.
+    retryDelay: seconds(9, 1),
     scaledownWindow: 1,
   });
   await world.spawn(functionId);
   await failNext(functionId);
   await eventually(() => world.scheduler.wishOf(functionId)?.containers === 0);
-  await eventually(() => world.scheduler.wishOf(functionId)?.containers === 1);
+  await eventually(() => world.scheduler.wishOf(functionId)?.containers === 1, 20_000);
 });
 
 test('a late word of the attempt that failed is stale, and a cancelled wait is over', async () => {

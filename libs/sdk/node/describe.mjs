@@ -3,12 +3,12 @@
  * Run with the file's path; what the file prints goes to stderr.
  */
 import { existsSync } from 'node:fs';
-import * as module from 'node:module';
+import * as modules from 'node:module';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const own = new URL('./sdk.mjs', import.meta.url).href;
-const { registerHooks } = module;
+const { registerHooks } = modules;
 if (registerHooks === undefined) fail(`Node ${process.versions.node} is too old: take 22.18 or newer.`);
 const file = resolve(process.argv[2]);
 const folder = dirname(file);

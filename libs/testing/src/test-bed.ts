@@ -183,7 +183,7 @@ type Falsy = false | 0 | '' | null | undefined;
 /** Resolves when `check` gives something truthy; fails with what it last saw after `withinMs`. */
 export async function eventually<T>(
   check: () => T | Falsy | Promise<T | Falsy>,
-  withinMs = 10_000,
+  withinMs = 30_000,
 ): Promise<Exclude<T, Falsy>> {
   const until = Date.now() + withinMs;
   let last: unknown;
