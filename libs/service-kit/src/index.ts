@@ -10,6 +10,7 @@ export * from './log';
 export * from './metrics';
 export * from './names';
 export * from './ops';
+export { reflectionOn } from './reflection';
 export * from './seal';
 export * from './server';
 export * from './service';

@@ -14,16 +14,7 @@ import {
   type ServerWritableStream,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import {
-  accessOf,
-  contracts,
-  descriptorSet,
-  fieldIs,
-  type AccessRule,
-  type DescMethod,
-} from '@berth/contracts';
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
+import { accessOf, contracts, fieldIs, type AccessRule, type DescMethod } from '@berth/contracts';
 import { HealthImplementation } from 'grpc-health-check';
 import { admit } from './access';
 import { splitPath, type HandlersOf, type MethodShape, type ServiceShape } from './definition';
@@ -32,6 +23,7 @@ import { BerthError, ERROR_KINDS, toServiceError } from './errors';
 import { LocalServer } from './local-calls';
 import type { Logger } from './log';
 import { rpcSeconds } from './metrics';
+import { reflectionOn } from './reflection';
 import { extractTrace, isTracing, SpanKind, traced } from './telemetry';
 import type { Principal, Tokens, UserPrincipal } from './tokens';
 
@@ -283,9 +275,7 @@ export async function serveGrpc(
     Object.fromEntries(names.map((name) => [name, 'NOT_SERVING' as const])),
   );
   health.addToServer(server);
-  new ReflectionService(loadFileDescriptorSetFromBuffer(descriptorSet()), {
-    services: names.slice(1),
-  }).addToServer(server);
+  reflectionOn(names.slice(1)).addToServer(server);
 
   // A socket file that a killed process left behind would refuse the bind; no other process shares this path.
   if (listen.startsWith('unix:')) rmSync(listen.slice('unix:'.length), { force: true });

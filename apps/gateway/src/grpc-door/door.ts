@@ -5,11 +5,8 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
-import { descriptorSet } from '@berth/contracts';
-import { MESSAGE_BYTES_MAX } from '@berth/service-kit';
+import { MESSAGE_BYTES_MAX, reflectionOn } from '@berth/service-kit';
 
 export interface DoorService {
   /** `berth.functions.v1.FunctionsService` */
@@ -42,9 +39,7 @@ export async function openGrpcDoor(
     Object.fromEntries(['', ...listed].map((name) => [name, 'SERVING' as const])),
   );
   health.addToServer(server);
-  new ReflectionService(loadFileDescriptorSetFromBuffer(descriptorSet()), { services: listed }).addToServer(
-    server,
-  );
+  reflectionOn(listed).addToServer(server);
 
   const address = host.includes(':') ? `[${host}]` : host;
   const bound = await new Promise<number>((resolve, reject) =>
