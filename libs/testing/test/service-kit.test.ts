@@ -1,3 +1,4 @@
+import { Client, credentials } from '@grpc/grpc-js';
 import {
   WorkspaceServiceService,
   GetWorkspaceRequest,
@@ -38,9 +39,10 @@ const echo = defineService('workspace', async () => ({
 }));
 
 let bed: TestBed;
+let address: string;
 beforeAll(async () => {
   bed = await testBed();
-  await bed.start(echo);
+  ({ address } = await bed.start(echo));
 });
 afterAll(() => bed?.close());
 
@@ -136,4 +138,31 @@ test('a peer that is not there is unavailable within the deadline', async () => 
     kind: 'unavailable',
   });
   client.close();
+});
+
+/** What reflection answers to one request, as bytes: names stand in them as they are. */
+const reflect = (field: number, text: string) =>
+  new Promise<string>((resolve, reject) => {
+    const client = new Client(address, credentials.createInsecure());
+    const asIs = (bytes: Buffer) => bytes;
+    const path = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
+    const stream = client.makeBidiStreamRequest(path, asIs, asIs);
+    stream.on('error', reject).once('data', (answer: Buffer) => {
+      resolve(answer.toString('latin1'));
+      stream.end();
+      client.close();
+    });
+    stream.write(Buffer.concat([Buffer.from([(field << 3) | 2, text.length]), Buffer.from(text)]));
+  });
+
+test('reflection lists what is served, and describes whatever it refers to', async () => {
+  const [fileContainingSymbol, listServices] = [4, 7];
+  const listed = await reflect(listServices, '*');
+  expect(listed).toContain('berth.workspace.v1.WorkspaceService');
+  expect(listed).not.toContain('berth.identity.v1.IdentityService');
+  const described = await reflect(fileContainingSymbol, 'berth.workspace.v1.WorkspaceService');
+  for (const name of ['CreateWorkspaceRequest', 'google.protobuf', 'Timestamp', 'Access']) {
+    expect(described).toContain(name);
+  }
+  expect(await reflect(fileContainingSymbol, 'berth.functions.v1.Phase')).toContain('duration_ms');
 });
